@@ -1,0 +1,243 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// decoder lays a parsed document over a Config. The tags of the structs in
+// config.go are the keys; the types of their fields are what value knows.
+type decoder struct {
+	src      *source
+	mismatch *SyntaxError // the first value of a wrong type, in the file's order
+}
+
+// table lays a TOML table over a struct. A key that is not in doc leaves its
+// field, and with it the default, alone.
+func (d *decoder) table(path string, doc map[string]any, v reflect.Value) {
+	known := fieldsOf(v.Type())
+	for key, raw := range doc {
+		i := slices.IndexFunc(known, func(f field) bool { return f.key == key })
+		if i < 0 {
+			d.src.report(join(path, key), unknownKey(key, known))
+			continue
+		}
+		d.value(join(path, key), raw, v.Field(known[i].index))
+	}
+}
+
+// value lays one TOML value over one field.
+func (d *decoder) value(path string, raw any, v reflect.Value) {
+	switch dst := v.Addr().Interface().(type) {
+	case *string:
+		scalar(d, path, raw, dst)
+	case *bool:
+		scalar(d, path, raw, dst)
+	case *int:
+		d.integer(path, raw, dst)
+	case *time.Duration:
+		text(d, path, raw, dst, parseDuration)
+	case *Address:
+		text(d, path, raw, dst, ParseAddress)
+	case *AdminListen:
+		text(d, path, raw, dst, parseAdminListen)
+	case *netip.Addr:
+		text(d, path, raw, dst, parseSource)
+	case *[]string:
+		d.chain(path, raw, dst)
+	case *[]Address:
+		list(d, path, raw, dst, zero[Address])
+	case *[]netip.Addr:
+		list(d, path, raw, dst, zero[netip.Addr])
+	case *[]Listener:
+		list(d, path, raw, dst, DefaultListener)
+	case *[]Pool:
+		list(d, path, raw, dst, DefaultPool)
+	case *[]Backend:
+		list(d, path, raw, dst, DefaultBackend)
+	default:
+		d.subtable(path, raw, v)
+	}
+}
+
+func (d *decoder) subtable(path string, raw any, v reflect.Value) {
+	doc, ok := raw.(map[string]any)
+	if !ok {
+		d.wrongType(path, raw, v.Type())
+		return
+	}
+	d.table(path, doc, v)
+}
+
+// list lays a TOML array over a slice, every element over a fresh default. An
+// element that cannot be read keeps its place, so that indexes in paths stay
+// those of the file.
+func list[T any](d *decoder, path string, raw any, dst *[]T, fresh func() T) {
+	elems, ok := raw.([]any)
+	if !ok {
+		d.wrongType(path, raw, reflect.TypeFor[[]T]())
+		return
+	}
+	*dst = make([]T, len(elems))
+	for i, raw := range elems {
+		(*dst)[i] = fresh()
+		d.value(index(path, i), raw, reflect.ValueOf(&(*dst)[i]).Elem())
+	}
+}
+
+func zero[T any]() (z T) { return }
+
+// chain reads algorithms: one as a string, or several as an array.
+func (d *decoder) chain(path string, raw any, dst *[]string) {
+	if name, ok := raw.(string); ok {
+		*dst = []string{name}
+		return
+	}
+	list(d, path, raw, dst, zero[string])
+}
+
+func scalar[T any](d *decoder, path string, raw any, dst *T) {
+	v, ok := raw.(T)
+	if !ok {
+		d.wrongType(path, raw, reflect.TypeFor[T]())
+		return
+	}
+	*dst = v
+}
+
+func (d *decoder) integer(path string, raw any, dst *int) {
+	n, ok := raw.(int64)
+	if !ok {
+		d.wrongType(path, raw, reflect.TypeFor[int]())
+		return
+	}
+	if *dst = int(n); int64(*dst) != n { // only where an int has 32 bits
+		d.src.report(path, fmt.Sprintf("%d is out of range", n))
+	}
+}
+
+// text reads a string that means something else. What does not parse is a
+// problem among others: the field keeps its default, and Validate is silent
+// about it.
+func text[T any](d *decoder, path string, raw any, dst *T, parse func(string) (T, error)) {
+	s, ok := raw.(string)
+	if !ok {
+		d.wrongType(path, raw, reflect.TypeFor[T]())
+		return
+	}
+	v, err := parse(s)
+	if err != nil {
+		d.src.report(path, err.Error())
+		return
+	}
+	*dst = v
+}
+
+// wrongType notes the mismatch unless an earlier one in the file is known
+// already: tables are walked in no order.
+func (d *decoder) wrongType(path string, raw any, want reflect.Type) {
+	p := d.src.problem(path, fmt.Sprintf("got %s; want %s", typeName(raw), wanted(want, path)))
+	if m := d.mismatch; m == nil || p.Line < m.Line || p.Line == m.Line && p.Column < m.Column {
+		d.mismatch = &SyntaxError{p}
+	}
+}
+
+// typeName is how TOML calls the type of a parsed value.
+func typeName(raw any) string {
+	switch raw.(type) {
+	case string:
+		return "a string"
+	case bool:
+		return "a boolean"
+	case int64:
+		return "an integer"
+	case float64:
+		return "a float"
+	case []any:
+		return "an array"
+	case map[string]any:
+		return "a table"
+	}
+	return "a date or time"
+}
+
+// wanted says what to write where a value of type t belongs.
+func wanted(t reflect.Type, path string) string {
+	switch t {
+	case reflect.TypeFor[string]():
+		return "a string"
+	case reflect.TypeFor[bool]():
+		return "true or false"
+	case reflect.TypeFor[int]():
+		return "an integer"
+	case reflect.TypeFor[time.Duration]():
+		return `a duration in quotes, such as "5s"`
+	case reflect.TypeFor[Address](), reflect.TypeFor[AdminListen]():
+		return `an address in quotes, such as "10.0.0.11:5432"`
+	case reflect.TypeFor[netip.Addr]():
+		return `an IP address in quotes, such as "10.0.0.2"`
+	case reflect.TypeFor[[]string]():
+		return "a string, or an array of strings"
+	case reflect.TypeFor[[]Address]():
+		return `an array of addresses, such as [":5432"]`
+	case reflect.TypeFor[[]netip.Addr]():
+		return `an array of IP addresses, such as ["10.0.0.2"]`
+	}
+	if t.Kind() == reflect.Slice {
+		return "an array of tables, each written under [[" + unindexed(path) + "]]"
+	}
+	if strings.HasSuffix(path, "]") {
+		return "a table"
+	}
+	return "a table, written under [" + unindexed(path) + "]"
+}
+
+// parseDuration is time.ParseDuration with errors that say what to write.
+func parseDuration(s string) (time.Duration, error) {
+	v, err := time.ParseDuration(s)
+	if err == nil {
+		return v, nil
+	}
+	if _, err := strconv.ParseFloat(s, 64); err == nil && isDigits(strings.ReplaceAll(s, ".", "")) {
+		return 0, fmt.Errorf("duration %q has no unit; want %q or %q, for example", s, s+"s", s+"ms")
+	}
+	return 0, fmt.Errorf("%q is not a duration; want one such as \"250ms\", \"5s\" or \"1m30s\"", s)
+}
+
+// field is one key of a table.
+type field struct {
+	key      string
+	required bool
+	index    int // of the struct's field
+}
+
+// fieldsOf returns the keys of a table in the order of the struct. The tag is
+// toml:"KEY" or toml:"KEY,required".
+func fieldsOf(t reflect.Type) []field {
+	var fields []field
+	for i := range t.NumField() {
+		if tag, ok := t.Field(i).Tag.Lookup("toml"); ok {
+			key, opt, _ := strings.Cut(tag, ",")
+			fields = append(fields, field{key: key, required: opt == "required", index: i})
+		}
+	}
+	return fields
+}
+
+// unknownKey says what may have been meant, or else what there is.
+func unknownKey(key string, known []field) string {
+	keys := make([]string, len(known))
+	for i, f := range known {
+		keys[i] = f.key
+	}
+	if s, ok := closest(key, keys); ok {
+		return fmt.Sprintf("unknown key; did you mean %q?", s)
+	}
+	slices.Sort(keys)
+	return "unknown key; this table has " + strings.Join(keys, ", ")
+}

@@ -1,0 +1,90 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"unicode"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// maxFileSize bounds what Load reads: a wrong path such as /dev/zero ends
+// there. The largest configurations are a hundred times smaller.
+const maxFileSize = 16 << 20
+
+// Load reads the file over the defaults. It does not validate: lay the flags
+// over, then call Validate, which reports what the file has wrong as well.
+//
+// Errors are one line: that of the system where the file cannot be read
+// (errors.Is fs.ErrNotExist), else those of Parse.
+func Load(path string) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// Parse is Load of a file whose content is at hand; name stands for it in
+// problems. The error is a *SyntaxError.
+func Parse(name string, data []byte) (*Config, error) {
+	doc, err := parseTOML(name, data)
+	if err != nil {
+		return nil, err
+	}
+	c := Default()
+	c.source = source{file: name, at: positions(data)}
+	d := decoder{src: &c.source}
+	d.table("", doc, reflect.ValueOf(c).Elem())
+	if d.mismatch != nil {
+		return nil, d.mismatch
+	}
+	c.settle()
+	return c, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFileSize {
+		return nil, fmt.Errorf("read %s: larger than %d MiB", path, maxFileSize>>20)
+	}
+	return data, nil
+}
+
+// parseTOML turns the text into tables ([]any and map[string]any), or says
+// where it is no TOML.
+func parseTOML(name string, data []byte) (map[string]any, error) {
+	doc := map[string]any{}
+	err := toml.Unmarshal(data, &doc)
+	if err == nil {
+		return doc, nil
+	}
+	p := Problem{File: name, Line: 1, Column: 1, Text: oneLine(strings.TrimPrefix(err.Error(), "toml: "))}
+	var at *toml.DecodeError
+	if errors.As(err, &at) {
+		p.Line, p.Column = at.Position()
+	}
+	return nil, &SyntaxError{p}
+}
+
+// oneLine makes the parser's messages, which quote the file, safe to print.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
