@@ -1,0 +1,16 @@
+//go:build !unix
+
+package splice
+
+import "net"
+
+// What unix systems see of a socket is not looked for here.
+
+// clientQueued does not know, so that a closing listener resets what is queued.
+func clientQueued(net.Listener) bool { return false }
+
+// setBacklog leaves the system's choice.
+func setBacklog(net.Listener, int) error { return nil }
+
+// awaitPeer sees nothing: a client that leaves during a dial is met after it.
+func awaitPeer(net.Conn, func(peerState) bool) {}

@@ -1,0 +1,278 @@
+package splice
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// copyPair is one session of the goroutine engine: its client, and its backend once
+// there is one.
+//
+//	dialing ──connected──▶ relaying ──both directions over──▶ closing ──▶ closed
+//	   └──client gone, Dial's error────────────────────────────▲
+//
+// cut, from a timeout or Kill, resets both sides in any state; the goroutines then
+// find closed connections and go the same way.
+type copyPair struct {
+	engine   *copyEngine
+	gates    []*Gate
+	accepted time.Time
+	dialing  context.Context // ends when the client has gone or the session was cut
+	stopDial context.CancelCauseFunc
+	timeouts Timeouts    // of the endpoint that was connected to
+	watchdog *time.Timer // of the timeouts
+	up, down copyFlow
+	closed   chan struct{} // closed after the session's Close has returned
+
+	calls   sync.Mutex // held while the session is in use
+	session Session    // nil after its Close
+
+	mu         sync.Mutex
+	client     *copySide
+	backend    *copySide     // nil until connected
+	settled    bool          // nothing but a cut can change reason and err any more
+	wasCut     bool          // reset by a timeout or Kill
+	over       bool          // both directions have ended, or there will be none
+	halfClosed time.Duration // age when the first direction ended
+	reason     Reason
+	err        error
+}
+
+// copySide is one of a pair's two connections. Its fields are guarded by the pair's
+// mutex.
+type copySide struct {
+	net.Conn
+	onClose, onReset Reason // why the session ends if this side ends first
+	ended            bool   // it has ended its direction, in order
+	finSent          bool   // we have ended our direction
+	broken           bool   // its connection is no more: RST, or no sign of life
+}
+
+// errCut is the cause with which cut ends a dial.
+var errCut = errors.New("session cut")
+
+func newCopyPair(e *copyEngine, gates []*Gate, session Session, client net.Conn, accepted time.Time) *copyPair {
+	p := &copyPair{
+		engine:   e,
+		gates:    gates,
+		accepted: accepted,
+		closed:   make(chan struct{}),
+		session:  session,
+		client:   &copySide{Conn: client, onClose: ReasonClientClosed, onReset: ReasonClientReset},
+	}
+	p.dialing, p.stopDial = context.WithCancelCause(context.Background())
+	return p
+}
+
+// run is the pair's goroutine.
+func (p *copyPair) run() {
+	defer p.engine.running.Done()
+	if p.dial() {
+		p.relay()
+		p.closeSides()
+	}
+	p.stopDial(nil)
+	p.close()
+}
+
+// matches reports whether a session that has not had its Close matches.
+func (p *copyPair) matches(match func(Session) bool) bool {
+	p.calls.Lock()
+	defer p.calls.Unlock()
+	return p.session != nil && (match == nil || match(p.session))
+}
+
+// ask calls the session's Dial.
+func (p *copyPair) ask(last error) (Endpoint, error) {
+	p.calls.Lock()
+	defer p.calls.Unlock()
+	return p.session.Dial(last)
+}
+
+// connected calls the session's Connected, if it has one.
+func (p *copyPair) connected(took time.Duration) {
+	p.calls.Lock()
+	defer p.calls.Unlock()
+	if c, ok := p.session.(Connected); ok {
+		c.Connected(took)
+	}
+}
+
+// close tells the session, and then gives everything back: the permits last, so
+// that the limits hold for whatever the session counted.
+func (p *copyPair) close() {
+	result := p.result()
+	p.calls.Lock()
+	p.session.Close(result)
+	p.session = nil
+	p.calls.Unlock()
+	p.engine.forget(p)
+	releaseAll(p.gates)
+	close(p.closed)
+}
+
+func (p *copyPair) result() Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Result{
+		Reason:   p.reason,
+		Err:      p.err,
+		Up:       p.up.moved.Load(),
+		Down:     p.down.moved.Load(),
+		Duration: p.age(),
+	}
+}
+
+// age is the time since the client was accepted, by the monotonic clock.
+func (p *copyPair) age() time.Duration { return time.Since(p.accepted) }
+
+// settle notes why the session ends, once. p.mu is held.
+func (p *copyPair) settle(reason Reason, err error) {
+	if !p.settled {
+		p.settled, p.reason, p.err = true, reason, err
+	}
+}
+
+// cut resets both sides. It reports whether that is why the session ends, which it
+// is not for one that had already come to its own end.
+func (p *copyPair) cut(reason Reason) bool {
+	p.mu.Lock()
+	ends := !p.wasCut && !p.over
+	if ends {
+		p.wasCut, p.settled, p.reason, p.err = true, true, reason, nil
+	}
+	client, backend := p.client, p.backend
+	p.mu.Unlock()
+
+	p.stopDial(errCut)
+	reset(client.Conn)
+	if backend != nil {
+		reset(backend.Conn)
+	}
+	return ends
+}
+
+// fail ends a session that has no backend: its client is reset.
+func (p *copyPair) fail(reason Reason, err error) {
+	p.finish(reason, err)
+	reset(p.client.Conn)
+}
+
+// finish marks the end of everything that a cut could still end.
+func (p *copyPair) finish(reason Reason, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.settle(reason, err)
+}
+
+// attach takes the connected backend. It answers false, with the backend reset, if
+// the session was cut in the meantime.
+func (p *copyPair) attach(conn net.Conn, ep Endpoint) bool {
+	backend := &copySide{Conn: conn, onClose: ReasonBackendClosed, onReset: ReasonBackendReset}
+	p.mu.Lock()
+	cut := p.wasCut
+	if !cut {
+		p.backend = backend
+	}
+	p.mu.Unlock()
+	if cut {
+		reset(conn)
+		return false
+	}
+	if ep.Timeouts != nil {
+		p.timeouts = *ep.Timeouts
+	}
+	p.up = copyFlow{pair: p, from: p.client, to: backend}
+	p.down = copyFlow{pair: p, from: backend, to: p.client}
+	if c := ep.Counters; c != nil {
+		p.up.counter, p.down.counter = &c.Up, &c.Down
+	}
+	return true
+}
+
+// closeSides closes what is left after both directions are over. A side whose peer
+// broke is reset in turn, once everything has been delivered.
+func (p *copyPair) closeSides() {
+	p.mu.Lock()
+	client, backend := p.client, p.backend
+	resetClient := backend.broken && !client.broken
+	resetBackend := client.broken && !backend.broken
+	p.mu.Unlock()
+
+	switch {
+	case resetClient:
+		backend.Close()
+		resetDelivered(client.Conn)
+	case resetBackend:
+		client.Close()
+		resetDelivered(backend.Conn)
+	default:
+		client.Close()
+		backend.Close()
+	}
+}
+
+// deliveryPatience is how long resetDelivered waits for the last acknowledgement.
+const deliveryPatience = time.Second
+
+// resetDelivered resets conn once its peer has everything that was written, for a
+// reset discards what is still queued. A peer that takes longer gets an orderly
+// end behind its bytes.
+func resetDelivered(conn net.Conn) {
+	wait := backoff{min: time.Millisecond / 4, max: deliveryPatience / 10}
+	for began := time.Now(); time.Since(began) < deliveryPatience; time.Sleep(wait.next()) {
+		left, ok := unsent(conn)
+		if !ok {
+			break
+		}
+		if left == 0 {
+			reset(conn)
+			return
+		}
+	}
+	closeDelivering(conn)
+}
+
+// closeDelivering closes conn so that the system goes on delivering what was
+// written. Unread bytes would make the close a reset (RFC 2525, 2.17), so they are
+// read away.
+func closeDelivering(conn net.Conn) {
+	closeWrite(conn)
+	conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
+	for {
+		if _, err := conn.Read(buf[:]); err != nil {
+			break
+		}
+	}
+	conn.Close()
+}
+
+// reset closes conn so that its peer sees a reset, where the protocol has one.
+func reset(conn net.Conn) {
+	if c, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		c.SetLinger(0)
+	}
+	conn.Close()
+}
+
+// closeWrite ends our direction of conn.
+func closeWrite(conn net.Conn) error {
+	return conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// copyFlow is one direction of a pair.
+type copyFlow struct {
+	pair     *copyPair
+	from, to *copySide
+	counter  *atomic.Uint64 // the endpoint's; may be nil
+	moved    atomic.Uint64  // bytes handed to the receiving kernel
+	last     atomic.Int64   // age of the pair, in nanoseconds, at the last byte
+	ended    bool           // nothing will move any more; guarded by the pair's mutex
+}

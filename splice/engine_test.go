@@ -1,0 +1,49 @@
+package splice_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/limeload/limeload/splice"
+	"github.com/limeload/limeload/splice/splicetest"
+)
+
+// TestMain fails a run that leaves goroutines or descriptors behind.
+func TestMain(m *testing.M) {
+	leaked := splicetest.WatchDescriptors()
+	status := m.Run()
+	if status == 0 {
+		status = report(goleak.Find(), leaked())
+	}
+	os.Exit(status)
+}
+
+// report answers the exit status for what was found to be wrong.
+func report(errs ...error) (status int) {
+	for _, err := range errs {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			status = 1
+		}
+	}
+	return status
+}
+
+// TestCopy runs the conformance suite over the goroutine engine.
+func TestCopy(t *testing.T) { splicetest.Run(t, newEngine(splice.TypeCopy)) }
+
+// newEngine makes engines of a type.
+func newEngine(kind string) func(*testing.T, splice.Options) splice.Engine {
+	return func(t *testing.T, o splice.Options) splice.Engine {
+		t.Helper()
+		o.Type = kind
+		e, err := splice.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+}

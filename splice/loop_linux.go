@@ -1,0 +1,310 @@
+package splice
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/limeload/limeload/splice/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// bufferSize is the size of a loop's one buffer, and so of the largest write in
+	// copy mode.
+	bufferSize = 64 << 10
+	// turnBudget bounds the bytes of one flow in one turn of the loop, so that an
+	// elephant does not starve the mice.
+	turnBudget = 256 << 10
+	// acceptBatch bounds the clients that one turn takes off one socket.
+	acceptBatch = 64
+	// eventBatch is the most events that one wait takes.
+	eventBatch = 256
+
+	// busyWait is how long, in milliseconds, a loop that just had work waits for
+	// more without giving its processor away.
+	busyWait = 1
+	// acceptRetry is how long accepting pauses for want of a resource.
+	acceptRetry = 100 * time.Millisecond
+
+	listenEvents = unix.EPOLLIN | unix.EPOLLET
+	pairEvents   = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
+	endEvents    = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+)
+
+// loop is one thread of the reactor: an epoll instance, the pairs that were
+// accepted through it, and all that they share. Only the fields of the last group
+// are touched by other threads.
+//
+// An epoll event carries two words. For a pair they are slot<<1|side and the
+// pair's generation; for a listening socket its number and 0; for the wake-up
+// eventfd 0 and 0.
+type loop struct {
+	r      *reactor
+	ep     int32
+	base   time.Time // zero of the loop's clock
+	now    int64     // nanoseconds on it, as of the last wait
+	busy   bool      // the last wait had events
+	stop   bool
+	events []sys.Event
+
+	buf    []byte
+	pairs  pairTable
+	queue  []*pair // pairs with a flow that used up its turn
+	spare  []*pair // the other buffer of queue
+	dead   []*pair // closed in this turn
+	timers timers
+	pipes  pipePool
+	chunks chunkPool
+
+	sockets map[uint32]*socket // listening, by number
+	number  uint32             // of the last one
+	hasty   []*socket          // with clients left after a batch
+	paused  []*socket          // for want of a resource, until their retryAt
+
+	wakefd int32
+	mu     sync.Mutex
+	tasks  []func()
+	stats  loopCounters
+}
+
+// loopCounters are written by the loop and read by anybody.
+type loopCounters struct {
+	sessions                                           atomic.Int64
+	accepted, events, wakeups, copied, spliced, pauses atomic.Uint64
+}
+
+func (l *loop) clock() int64 { return int64(time.Since(l.base)) }
+
+// run is the thread. Each turn waits, handles what is ready, goes on with flows
+// that used up their turn, then runs tasks and deadlines. What closed in a turn is
+// recycled at its end, so that no event of the same batch can meet a successor.
+func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !l.stop {
+		n := l.wait()
+		l.now = l.clock()
+		for i := range l.events[:n] {
+			l.handle(&l.events[i])
+		}
+		l.goOn()
+		l.expireDue()
+		l.retryAccepts()
+		l.pipes.trim(l.now)
+		l.recycle()
+	}
+	l.pipes.shrink(len(l.pipes.free))
+	sys.Close(l.wakefd)
+	sys.Close(l.ep)
+}
+
+// wait takes the next events and answers their number. While there is work it
+// polls for a moment without telling the scheduler, which costs less than half of
+// a blocking wait; only when that brings nothing does it block.
+func (l *loop) wait() int {
+	ms := l.patience()
+	n, e := 0, sys.Errno(0)
+	if l.busy || ms == 0 {
+		n, e = sys.EpollPoll(l.ep, l.events, int(min(uint(ms), busyWait)))
+	}
+	if n == 0 && e == 0 && ms != 0 {
+		n, e = sys.EpollWait(l.ep, l.events, ms)
+	}
+	if e != 0 {
+		panic(os.NewSyscallError("epoll_wait", e)) // only a descriptor that is not ours any more
+	}
+	l.busy = n > 0
+	l.stats.wakeups.Add(1)
+	l.stats.events.Add(uint64(n))
+	return n
+}
+
+// patience is how long the loop may wait, in milliseconds; -1 is for ever.
+func (l *loop) patience() int {
+	if len(l.queue) > 0 || len(l.hasty) > 0 {
+		return 0
+	}
+	until, any := l.timers.next()
+	earlier := func(t int64) {
+		if !any || t < until {
+			until, any = t, true
+		}
+	}
+	for _, s := range l.paused {
+		earlier(s.retryAt)
+	}
+	if len(l.pipes.free) > 0 {
+		earlier(l.pipes.trimAt)
+	}
+	if !any {
+		return -1
+	}
+	left := time.Duration(max(until-l.clock(), 0))
+	return int((min(left, time.Hour) + time.Millisecond - 1) / time.Millisecond)
+}
+
+func (l *loop) handle(ev *sys.Event) {
+	word, gen := uint32(ev.Fd), uint32(ev.Pad)
+	if gen != 0 {
+		if p := l.pairs.at(word >> 1); p.gen == gen {
+			l.stir(p, side(word&1), ev.Events)
+		}
+		return
+	}
+	if word == 0 {
+		l.runTasks()
+	} else if s := l.sockets[word]; s != nil {
+		l.accept(s)
+	}
+}
+
+// stir handles an event of one end of p: notes what it says, then does what has
+// become possible.
+func (l *loop) stir(p *pair, s side, events uint32) {
+	e := &p.ends[s]
+	e.urgent = e.urgent || events&unix.EPOLLPRI != 0
+	e.hup = e.hup || events&endEvents != 0
+	e.readable = e.readable || events&^unix.EPOLLOUT != 0
+	e.writable = e.writable || events&^(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP) != 0
+	switch {
+	case p.state == stateRelaying:
+		if e.readable {
+			l.pump(p, s)
+		}
+		if f := &p.flows[1-s]; e.writable && (f.pipe != nil || f.rest != nil) && p.state == stateRelaying {
+			l.pump(p, 1-s)
+		}
+		if events&unix.EPOLLERR != 0 && p.state == stateRelaying && p.flows[s].done {
+			l.brokeAfterEnd(p, s)
+		}
+	case p.state == stateDialing && s == backend:
+		if e.writable {
+			l.connected(p)
+		}
+	case p.state == stateDialing || p.state == stateWaiting:
+		l.clientStirred(p)
+	case p.state == stateResetting && s != p.gone:
+		l.tryReset(p)
+	}
+}
+
+// again queues flow d of p for the next turn.
+func (l *loop) again(p *pair, d side) {
+	if !p.flows[d].queued {
+		p.flows[d].queued = true
+		l.queue = append(l.queue, p)
+	}
+}
+
+// goOn continues the flows that used up their turn.
+func (l *loop) goOn() {
+	queue := l.queue
+	l.queue = l.spare[:0]
+	for _, p := range queue {
+		for d := range p.flows {
+			if f := &p.flows[d]; f.queued {
+				f.queued = false
+				if p.state == stateRelaying {
+					l.pump(p, side(d))
+				}
+			}
+		}
+	}
+	clear(queue)
+	l.spare = queue
+}
+
+func (l *loop) expireDue() {
+	for {
+		slot, ok := l.timers.due(l.now)
+		if !ok {
+			return
+		}
+		l.expire(l.pairs.at(slot))
+	}
+}
+
+// recycle frees what closed in this turn.
+func (l *loop) recycle() {
+	for i, p := range l.dead {
+		l.pairs.free(p)
+		l.dead[i] = nil
+	}
+	if n := len(l.dead); n > 0 {
+		l.dead = l.dead[:0]
+		l.stats.sessions.Add(-int64(n))
+		l.r.ended()
+	}
+}
+
+// post runs task on the loop, soon, from any goroutine.
+func (l *loop) post(task func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tasks = append(l.tasks, task)
+	if len(l.tasks) == 1 {
+		sys.Signal(l.wakefd)
+	}
+}
+
+func (l *loop) runTasks() {
+	sys.ClearSignal(l.wakefd)
+	l.mu.Lock()
+	tasks := l.tasks
+	l.tasks = nil
+	l.mu.Unlock()
+	for _, task := range tasks {
+		task()
+	}
+}
+
+// pairTable holds the pairs of a loop at places that do not move, so that a slot
+// number, which fits an epoll event, finds one. Freed ones are used again.
+type pairTable struct {
+	chunks [][]pair
+	unused []uint32 // slots
+}
+
+const pairsPerChunk = 128
+
+func (t *pairTable) at(slot uint32) *pair {
+	return &t.chunks[slot/pairsPerChunk][slot%pairsPerChunk]
+}
+
+// take answers a pair that is zero but for its slot and a generation of its own.
+func (t *pairTable) take() *pair {
+	if len(t.unused) == 0 {
+		first := uint32(len(t.chunks) * pairsPerChunk)
+		t.chunks = append(t.chunks, make([]pair, pairsPerChunk))
+		for i := range uint32(pairsPerChunk) {
+			slot := first + pairsPerChunk - 1 - i
+			p := t.at(slot)
+			p.slot, p.gen = slot, 1
+			t.unused = append(t.unused, slot)
+		}
+	}
+	last := len(t.unused) - 1
+	p := t.at(t.unused[last])
+	t.unused = t.unused[:last]
+	return p
+}
+
+// free takes a pair back: whoever still knows its generation knows nothing.
+func (t *pairTable) free(p *pair) {
+	*p = pair{slot: p.slot, gen: max(p.gen+1, 1)}
+	t.unused = append(t.unused, p.slot)
+}
+
+// each calls f for every pair that lives.
+func (t *pairTable) each(f func(*pair)) {
+	for i := range t.chunks {
+		for j := range t.chunks[i] {
+			if p := &t.chunks[i][j]; p.state != stateFree && p.state != stateClosed {
+				f(p)
+			}
+		}
+	}
+}

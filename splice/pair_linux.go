@@ -1,0 +1,695 @@
+package splice
+
+import (
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/limeload/limeload/splice/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// The life of a pair:
+//
+//	           connect refused: Dial again
+//	              +--------+
+//	              v        |
+//	accept --> dialing ----+--> relaying ----------------> closed --> free
+//	              ^  |             |                         ^    end of the
+//	              |  |             v one side broke          |    event batch
+//	            waiting         resetting -------------------+
+//	            (Dial said Wait)  until its last bytes are acknowledged
+//
+// Every way to closed goes through loop.close.
+type pairState uint8
+
+const (
+	stateFree pairState = iota
+	stateDialing
+	stateWaiting
+	stateRelaying
+	stateResetting
+	stateClosed
+)
+
+// side names an end of a pair, and the flow that reads from it: flow up reads the
+// client and writes the backend.
+type side uint8
+
+const (
+	client  side = 0
+	backend side = 1
+	up           = client
+	down         = backend
+	nobody  side = 2
+)
+
+const (
+	// A peer that we cannot write to is dead when it acknowledged nothing for this
+	// long and left silentProbes probes or retransmissions unanswered. A live peer
+	// that merely does not read answers probes, whose interval the kernel stretches
+	// to two minutes: so the time alone proves nothing.
+	silentAfter  = 60 * time.Second
+	silentProbes = 2
+
+	// How long a RST waits for the bytes before it to be acknowledged, and the
+	// first of the doubling intervals at which that is looked up.
+	resetPatience = time.Second
+	resetPoll     = time.Millisecond
+
+	// The intervals of the backend's keepalive are set when the session is this old:
+	// three calls that short sessions do not need.
+	keepaliveAfter = 10 * time.Second
+
+	// A flow enters splice mode after this many reads in a row that filled the
+	// loop's buffer, and leaves it after this many splices in a row that moved less
+	// than half of that.
+	fullReads    = 2
+	smallSplices = 3
+)
+
+// pair is one client and its backend. It belongs to one loop and is touched by no
+// other thread. Idle, it holds two descriptors and nothing else.
+type pair struct {
+	slot uint32 // place in the loop's table
+	gen  uint32 // tells a stale event; never 0
+
+	state       pairState
+	first       side // who ended its direction first
+	gone        side // who broke, while resetting
+	clientEnded bool // the client sent all it will while we were dialing
+	keepalive   bool // the backend's socket has its intervals
+	ownPort     bool // the dial might meet itself
+	unix        [2]bool
+
+	ends  [2]end
+	flows [2]flow
+
+	session  Session
+	counters *Counters
+	timeouts *Timeouts
+	from     *listener // whose gates it passed
+
+	born  int64 // accepted
+	since int64 // when the state was entered, for dialing and resetting
+	alarm int64 // when to act, for dialing, waiting and resetting; 0 = never
+	errno sys.Errno
+}
+
+// end is one socket of a pair. The flags are what the last events and calls told;
+// registration is edge-triggered, so they are all there is to know.
+type end struct {
+	fd       int32
+	readable bool // a read may find something
+	writable bool // a write may take something
+	hup      bool // the peer ended or broke: read on to the end, whatever a short read says
+	urgent   bool // urgent data was seen: reads stop at its mark, splices do not pass it
+	broken   bool // reset, or dead
+}
+
+// flow moves bytes from ends[d] to ends[1-d].
+//
+// What was read and could not be written waits in rest (copy mode) or in the pipe
+// (splice mode), never both; nothing is read while something waits, which is the
+// back-pressure. So a pipe is empty whenever a splice into it begins, and EAGAIN
+// from that can only mean that the socket is not readable.
+type flow struct {
+	rest    *chunk
+	pipe    *pipe
+	inPipe  int
+	bytes   uint64
+	last    int64 // when a byte last moved; when it ended, once it is done
+	blocked int64 // since when the sink takes nothing; 0 = it does
+
+	splicing bool
+	noSplice bool // the kernel cannot splice this socket
+	streak   uint8
+	eof      bool // the source has ended
+	done     bool // and so has the sink's direction
+	queued   bool // in the loop's list of flows to go on with
+}
+
+// pump moves bytes in direction d until the source has no more, the sink takes no
+// more, the source ends, or the turn's budget is used up.
+func (l *loop) pump(p *pair, d side) {
+	f, src := &p.flows[d], &p.ends[d]
+	for budget := turnBudget; !f.done; {
+		if (f.rest != nil || f.pipe != nil) && !l.flush(p, d) {
+			return
+		}
+		if f.eof {
+			l.finish(p, d)
+			return
+		}
+		if !src.readable {
+			return
+		}
+		if budget <= 0 {
+			l.again(p, d)
+			return
+		}
+		var n int
+		if f.splicing {
+			n = l.spliceIn(p, d)
+		} else {
+			n = l.copyThrough(p, d)
+		}
+		budget -= n
+	}
+}
+
+// copyThrough reads once into the loop's buffer and writes it out at once. It
+// answers the bytes read.
+func (l *loop) copyThrough(p *pair, d side) int {
+	f, src, dst := &p.flows[d], &p.ends[d], &p.ends[1-d]
+	n, e := sys.Recv(src.fd, l.buf)
+	if e != 0 || n == 0 {
+		l.sourceStopped(p, d, e)
+		return 0
+	}
+	if n == len(l.buf) {
+		if f.streak++; f.streak >= fullReads && !src.urgent && !f.noSplice {
+			f.splicing, f.streak = true, 0
+		}
+	} else {
+		f.streak = 0
+		// A short read drained the socket: what comes later makes a new event.
+		src.readable = src.hup || src.urgent
+	}
+	m, e := sys.Send(dst.fd, l.buf[:n])
+	l.moved(p, d, m, &l.stats.copied)
+	switch {
+	case m == n:
+	case e == 0 || e == unix.EAGAIN:
+		f.rest = l.chunks.keep(l.buf[m:n])
+		l.sinkFull(p, d)
+	default:
+		l.sinkBroke(p, d, e)
+	}
+	return n
+}
+
+// spliceIn fills an empty pipe from the source; flush empties it. It answers the
+// bytes that went in.
+func (l *loop) spliceIn(p *pair, d side) int {
+	f, src := &p.flows[d], &p.ends[d]
+	pi := l.pipes.take(l.now)
+	if pi == nil || src.urgent {
+		if pi != nil {
+			l.pipes.put(pi)
+		}
+		f.splicing = false
+		return 0
+	}
+	n, e := sys.Splice(src.fd, pi.w, pi.size)
+	if n > 0 {
+		f.pipe, f.inPipe = pi, n
+		if n >= len(l.buf)/2 {
+			f.streak = 0
+		} else if f.streak++; f.streak >= smallSplices {
+			f.splicing, f.streak = false, 0
+		}
+		return n
+	}
+	l.pipes.put(pi)
+	if e == unix.EINVAL || e == unix.ENOSYS {
+		f.splicing, f.noSplice = false, true
+		return 0
+	}
+	l.sourceStopped(p, d, e)
+	return 0
+}
+
+// flush writes what waits, and reports whether nothing waits any more.
+func (l *loop) flush(p *pair, d side) bool {
+	f, dst := &p.flows[d], &p.ends[1-d]
+	if !dst.writable {
+		return false
+	}
+	for f.inPipe > 0 {
+		n, e := sys.Splice(f.pipe.r, dst.fd, f.inPipe)
+		if n == 0 {
+			return l.sinkStopped(p, d, e)
+		}
+		f.inPipe -= n
+		l.moved(p, d, n, &l.stats.spliced)
+	}
+	if f.pipe != nil {
+		l.pipes.put(f.pipe)
+		f.pipe = nil
+	}
+	if f.rest != nil {
+		n, e := sys.Send(dst.fd, f.rest.bytes())
+		l.moved(p, d, n, &l.stats.copied)
+		if n < f.rest.len() {
+			f.rest.skip(n)
+			return l.sinkStopped(p, d, e)
+		}
+		l.chunks.drop(f.rest)
+		f.rest = nil
+	}
+	f.blocked = 0
+	return true
+}
+
+// moved accounts n bytes that the sink has taken.
+func (l *loop) moved(p *pair, d side, n int, how *atomic.Uint64) {
+	if n == 0 {
+		return
+	}
+	f := &p.flows[d]
+	f.bytes += uint64(n)
+	f.last = l.now
+	if f.blocked != 0 {
+		f.blocked = l.now
+	}
+	if p.counters != nil {
+		if d == up {
+			p.counters.Up.Add(uint64(n))
+		} else {
+			p.counters.Down.Add(uint64(n))
+		}
+	}
+	how.Add(uint64(n))
+}
+
+// sourceStopped handles a read that gave nothing: drained, ended, or broken.
+func (l *loop) sourceStopped(p *pair, d side, e sys.Errno) {
+	src := &p.ends[d]
+	if e == unix.EAGAIN {
+		src.readable = false
+		return
+	}
+	if e != 0 {
+		src.broken = true
+		p.errno = e
+	}
+	p.flows[d].eof = true
+}
+
+// sinkStopped handles a write that did not take all: full, or broken. It answers
+// false, for flush.
+func (l *loop) sinkStopped(p *pair, d side, e sys.Errno) bool {
+	if e == 0 || e == unix.EAGAIN {
+		l.sinkFull(p, d)
+	} else {
+		l.sinkBroke(p, d, e)
+	}
+	return false
+}
+
+func (l *loop) sinkFull(p *pair, d side) {
+	p.ends[1-d].writable = false
+	if f := &p.flows[d]; f.blocked == 0 {
+		f.blocked = l.now
+		l.arm(p)
+	}
+}
+
+// sinkBroke ends flow d because its sink is gone. What the sink had sent before
+// may still be read, and is delivered before the source hears of it.
+func (l *loop) sinkBroke(p *pair, d side, e sys.Errno) {
+	f, gone := &p.flows[d], 1-d
+	if !p.ends[gone].broken {
+		p.ends[gone].broken = true
+		p.errno = e
+	}
+	l.discard(f)
+	f.done, f.blocked = true, 0
+	if p.flows[gone].done {
+		l.breakOff(p, gone)
+		return
+	}
+	p.ends[gone].readable = true
+	l.pump(p, gone)
+}
+
+// brokeAfterEnd handles a side that had ended its direction, so that nothing reads
+// it any more, and now resets.
+func (l *loop) brokeAfterEnd(p *pair, gone side) {
+	if e := sys.SocketError(p.ends[gone].fd); e != 0 {
+		l.sinkBroke(p, 1-gone, e)
+	}
+}
+
+// finish ends flow d: its source has ended and all its bytes are written.
+func (l *loop) finish(p *pair, d side) {
+	if p.ends[d].broken {
+		l.breakOff(p, d)
+		return
+	}
+	f := &p.flows[d]
+	f.done, f.last = true, l.now
+	if p.first == nobody {
+		p.first = d
+	}
+	if p.flows[1-d].done {
+		l.close(p, closedBy(p.first), 0, sys.Close)
+		return
+	}
+	sys.ShutdownWrite(p.ends[1-d].fd)
+	l.arm(p)
+}
+
+// breakOff tells the other side that gone broke: with a RST as soon as it has
+// acknowledged all that we sent, since a RST discards what is still queued. All
+// that gone had sent was written before.
+func (l *loop) breakOff(p *pair, gone side) {
+	p.state, p.since, p.gone = stateResetting, l.now, gone
+	l.tryReset(p)
+}
+
+// tryReset ends a pair that is resetting, or puts that off while the other side
+// still has bytes to acknowledge: at last it gets a FIN behind them.
+func (l *loop) tryReset(p *pair) {
+	reason := resetBy(p.gone)
+	if p.first == p.gone {
+		reason = closedBy(p.gone) // it had ended in order, and then refused our bytes
+	}
+	waited := l.now - p.since
+	other := &p.ends[1-p.gone]
+	l.drop(other)
+	unsent, _ := sys.Unsent(other.fd)
+	switch {
+	case other.broken || p.unix[1-p.gone] || unsent == 0:
+		l.close(p, reason, p.errno, sys.Reset)
+	case waited >= int64(resetPatience):
+		l.close(p, reason, p.errno, sys.Close)
+	default:
+		p.alarm = l.now + max(int64(resetPoll), waited)
+		l.arm(p)
+	}
+}
+
+// drop reads and forgets what e sends to a peer that is gone: closed over unread
+// bytes, a socket resets at once and loses what it has yet to deliver.
+func (l *loop) drop(e *end) {
+	for budget := turnBudget; e.readable && budget > 0; {
+		n, errno := sys.Recv(e.fd, l.buf)
+		budget -= n
+		if n == 0 {
+			e.readable = false
+			e.broken = e.broken || errno != 0 && errno != unix.EAGAIN
+		}
+	}
+}
+
+func closedBy(s side) Reason {
+	if s == client {
+		return ReasonClientClosed
+	}
+	return ReasonBackendClosed
+}
+
+func resetBy(s side) Reason {
+	if s == client {
+		return ReasonClientReset
+	}
+	return ReasonBackendReset
+}
+
+// dial asks the session where to connect until a connect is under way.
+func (l *loop) dial(p *pair, last error) {
+	for {
+		ep, err := p.session.Dial(last)
+		if w, ok := err.(Wait); ok {
+			p.state, p.since, p.alarm = stateWaiting, l.now, l.now+int64(w)
+			l.arm(p)
+			return
+		}
+		if err != nil {
+			l.closeFailed(p, err)
+			return
+		}
+		if last = l.connect(p, &ep); last == nil {
+			return
+		}
+		if p.clientEnded {
+			l.closeFailed(p, last)
+			return
+		}
+	}
+}
+
+// connect begins one attempt. An error means that nothing of it is left.
+func (l *loop) connect(p *pair, ep *Endpoint) error {
+	p.state, p.since, p.alarm = stateDialing, l.clock(), 0
+	p.counters, p.timeouts, p.unix[backend] = ep.Counters, ep.Timeouts, ep.Unix != ""
+	p.ownPort = !p.unix[backend] && ep.Addr.Port() >= l.r.lowPort
+	fd, e := openBackend(ep)
+	if e != 0 && e != unix.EINPROGRESS {
+		if fd >= 0 {
+			sys.Close(fd)
+		}
+		return os.NewSyscallError("connect", e)
+	}
+	p.ends[backend] = end{fd: fd}
+	if add := sys.EpollAdd(l.ep, fd, pairEvents, p.slot<<1|uint32(backend), p.gen); add != 0 {
+		l.dropBackend(p)
+		return os.NewSyscallError("epoll_ctl", add)
+	}
+	if e == 0 {
+		return l.established(p)
+	}
+	if ep.Timeout > 0 {
+		p.alarm = p.since + int64(ep.Timeout)
+		l.arm(p)
+	}
+	return nil
+}
+
+// connected handles the first event of the backend's socket.
+func (l *loop) connected(p *pair) {
+	var e sys.Errno
+	if p.ends[backend].hup {
+		e = sys.SocketError(p.ends[backend].fd)
+	}
+	var err error
+	if e != 0 {
+		err = os.NewSyscallError("connect", e)
+		l.dropBackend(p)
+	} else {
+		err = l.established(p)
+	}
+	if err != nil {
+		l.dialFailed(p, err)
+	}
+}
+
+// established begins to relay. It answers ErrSelfConnect, with the backend's
+// socket closed, if there is nobody but ourselves at the other end.
+func (l *loop) established(p *pair) error {
+	if p.ownPort && selfConnected(p.ends[backend].fd) {
+		l.dropBackend(p)
+		return ErrSelfConnect
+	}
+	p.state, p.alarm = stateRelaying, 0
+	now := l.clock()
+	p.flows[up].last, p.flows[down].last = now, now
+	p.ends[backend].writable = true
+	if c, ok := p.session.(Connected); ok {
+		c.Connected(time.Duration(now - p.since))
+	}
+	l.arm(p)
+	l.pump(p, up)
+	if p.state == stateRelaying {
+		l.pump(p, down)
+	}
+	return nil
+}
+
+func selfConnected(fd int32) bool {
+	local, _ := sys.LocalAddr(fd)
+	remote, e := sys.RemoteAddr(fd)
+	return e == 0 && local == remote
+}
+
+// dialFailed goes on with the next attempt, unless the client has ended: its bytes
+// were for that one attempt.
+func (l *loop) dialFailed(p *pair, err error) {
+	if p.clientEnded {
+		l.closeFailed(p, err)
+		return
+	}
+	l.dial(p, err)
+}
+
+func (l *loop) dropBackend(p *pair) {
+	sys.Close(p.ends[backend].fd)
+	p.ends[backend] = end{fd: -1}
+}
+
+// clientStirred handles an event of the client while there is no backend yet: a
+// client that resets, or ends with nothing sent, is gone.
+func (l *loop) clientStirred(p *pair) {
+	c := &p.ends[client]
+	if !c.hup {
+		return
+	}
+	if e := sys.SocketError(c.fd); e != 0 {
+		l.close(p, ReasonClientReset, e, sys.Reset)
+		return
+	}
+	switch n, e := sys.Peek(c.fd, l.buf[:1]); {
+	case n > 0:
+		p.clientEnded = true
+	case e == 0:
+		l.close(p, ReasonClientClosed, 0, sys.Close) // the backend may have accepted by now
+	case e != unix.EAGAIN:
+		l.close(p, ReasonClientReset, e, sys.Reset)
+	}
+}
+
+// nextDeadline is the earliest time at which p must be looked at; 0 is never.
+func (p *pair) nextDeadline() int64 {
+	if p.state != stateRelaying {
+		return p.alarm
+	}
+	var next int64
+	earlier := func(t int64) {
+		if next == 0 || t < next {
+			next = t
+		}
+	}
+	for d := range p.flows {
+		if b := p.flows[d].blocked; b != 0 {
+			earlier(b + int64(silentAfter))
+		}
+	}
+	if !p.keepalive && !p.unix[backend] {
+		earlier(p.born + int64(keepaliveAfter))
+	}
+	if p.timeouts == nil {
+		return next
+	}
+	if p.timeouts.Idle > 0 {
+		earlier(p.idleSince() + int64(p.timeouts.Idle))
+	}
+	if p.timeouts.HalfClose > 0 && p.first != nobody {
+		earlier(p.idleSince() + int64(p.timeouts.HalfClose))
+	}
+	if p.timeouts.Lifetime > 0 {
+		earlier(p.born + int64(p.timeouts.Lifetime))
+	}
+	return next
+}
+
+// idleSince is the last sign of life of either direction; the end of one counts.
+func (p *pair) idleSince() int64 {
+	return max(p.flows[up].last, p.flows[down].last)
+}
+
+// arm makes the loop look at p at its next deadline.
+func (l *loop) arm(p *pair) {
+	if next := p.nextDeadline(); next != 0 {
+		l.timers.set(p.slot, next)
+	}
+}
+
+// expire acts on a deadline of p, if it has not moved.
+func (l *loop) expire(p *pair) {
+	if next := p.nextDeadline(); next == 0 || next > l.now {
+		l.arm(p)
+		return
+	}
+	switch p.state {
+	case stateDialing:
+		l.dropBackend(p)
+		l.dialFailed(p, ErrDialTimeout)
+	case stateWaiting:
+		l.dial(p, Wait(p.alarm-p.since))
+	case stateResetting:
+		l.tryReset(p)
+	case stateRelaying:
+		l.expireRelay(p)
+	}
+}
+
+func (l *loop) expireRelay(p *pair) {
+	if !p.keepalive && l.now-p.born >= int64(keepaliveAfter) {
+		p.keepalive = true
+		setKeepalive(p.ends[backend].fd)
+	}
+	t := p.timeouts
+	if t != nil {
+		idle := l.now - p.idleSince()
+		switch {
+		case t.Lifetime > 0 && l.now-p.born >= int64(t.Lifetime):
+			l.close(p, ReasonLifetime, 0, sys.Reset)
+			return
+		case t.HalfClose > 0 && p.first != nobody && idle >= int64(t.HalfClose):
+			l.close(p, ReasonHalfCloseTimeout, 0, sys.Reset)
+			return
+		case t.Idle > 0 && idle >= int64(t.Idle):
+			l.close(p, ReasonIdleTimeout, 0, sys.Reset)
+			return
+		}
+	}
+	for d := range p.flows {
+		if l.silent(p, side(d)) {
+			l.close(p, resetBy(1-side(d)), unix.ETIMEDOUT, sys.Reset)
+			return
+		}
+	}
+	l.arm(p)
+}
+
+// silent reports whether flow d's sink, which takes nothing, is dead; if not, it
+// puts the next look off.
+func (l *loop) silent(p *pair, d side) bool {
+	f := &p.flows[d]
+	if f.blocked == 0 || l.now-f.blocked < int64(silentAfter) {
+		return false
+	}
+	ms, unanswered, e := sys.Silence(p.ends[1-d].fd)
+	if e == 0 && int64(ms)*int64(time.Millisecond) >= int64(silentAfter) && unanswered >= silentProbes {
+		return true
+	}
+	f.blocked = l.now - int64(silentAfter) + int64(5*time.Second)
+	return false
+}
+
+// closeFailed ends a session that found no backend: its client is reset.
+func (l *loop) closeFailed(p *pair, err error) {
+	l.end(p, Result{Reason: ReasonConnectFailed, Err: err}, sys.Reset)
+}
+
+// close ends p, each socket by how.
+func (l *loop) close(p *pair, r Reason, e sys.Errno, how func(fd int32)) {
+	res := Result{Reason: r}
+	if e != 0 {
+		res.Err = e
+	}
+	l.end(p, res, how)
+}
+
+// end is the one exit of every session. Sockets close before the session hears of
+// it, so that whoever takes its permit or its place on the backend comes after.
+func (l *loop) end(p *pair, res Result, how func(fd int32)) {
+	p.state = stateClosed
+	l.timers.clear(p.slot)
+	for d := range p.flows {
+		l.discard(&p.flows[d])
+	}
+	how(p.ends[client].fd)
+	if p.ends[backend].fd >= 0 {
+		how(p.ends[backend].fd)
+	}
+	res.Up, res.Down = p.flows[up].bytes, p.flows[down].bytes
+	res.Duration = time.Duration(l.clock() - p.born)
+	p.session.Close(res)
+	releaseAll(p.from.bind.Gates)
+	l.dead = append(l.dead, p)
+}
+
+// discard drops what waits in f. A pipe with residue is destroyed.
+func (l *loop) discard(f *flow) {
+	if f.pipe != nil {
+		l.pipes.destroy(f.pipe)
+		f.pipe, f.inPipe = nil, 0
+	}
+	if f.rest != nil {
+		l.chunks.drop(f.rest)
+		f.rest = nil
+	}
+}

@@ -1,0 +1,362 @@
+package splice
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/limeload/limeload/splice/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// cpus is what the process may use, by affinity and cgroup quota, before an engine
+// raised GOMAXPROCS.
+var cpus = runtime.GOMAXPROCS(0)
+
+// reactor is the Linux engine: a few loops that share nothing but the budget of
+// pipes. Its own lock guards the listeners, which come and go seldom.
+type reactor struct {
+	o       Options
+	loops   []*loop
+	budget  pipeBudget
+	lowPort uint16 // below it, no local port is chosen by the system
+	threads sync.WaitGroup
+
+	mu        sync.Mutex
+	listeners map[*listener]struct{}
+	closed    bool // no new listeners
+	stopped   bool // no loops
+
+	draining atomic.Bool
+	drained  chan struct{} // signalled when a session ends while draining; holds one
+}
+
+func newReactor(o Options) (*reactor, error) {
+	if o.Threads <= 0 {
+		o.Threads = cpus
+	}
+	if o.PipeSize <= 0 {
+		o.PipeSize = defaultPipeSize
+	}
+	if o.MaxPipes == 0 {
+		o.MaxPipes = defaultPipesPerLoop * o.Threads
+	}
+	r := &reactor{o: o, lowPort: lowestPort(), listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
+	r.budget.max = int64(max(o.MaxPipes, 0))
+	for range o.Threads {
+		l, err := newLoop(r)
+		if err != nil {
+			for _, l := range r.loops {
+				sys.Close(l.ep)
+				sys.Close(l.wakefd)
+			}
+			return nil, err
+		}
+		r.loops = append(r.loops, l)
+	}
+	// A loop that polls holds its processor: leave some for everything else.
+	if want := o.Threads + 2; runtime.GOMAXPROCS(0) < want {
+		runtime.GOMAXPROCS(want)
+	}
+	for _, l := range r.loops {
+		r.threads.Go(l.run)
+	}
+	return r, nil
+}
+
+func newLoop(r *reactor) (*loop, error) {
+	ep, e := sys.EpollCreate()
+	if e != 0 {
+		return nil, os.NewSyscallError("epoll_create", e)
+	}
+	wakefd, e := sys.Eventfd()
+	if e == 0 {
+		if e = sys.EpollAdd(ep, wakefd, unix.EPOLLIN, 0, 0); e != 0 {
+			sys.Close(wakefd)
+		}
+	}
+	if e != 0 {
+		sys.Close(ep)
+		return nil, os.NewSyscallError("eventfd", e)
+	}
+	return &loop{
+		r: r, ep: ep, wakefd: wakefd, base: time.Now(),
+		events:  make([]sys.Event, eventBatch),
+		buf:     make([]byte, bufferSize),
+		pipes:   pipePool{budget: &r.budget, size: r.o.PipeSize},
+		sockets: map[uint32]*socket{},
+	}, nil
+}
+
+// listener is one address: a socket for each loop, or for a unix path one that all
+// loops watch.
+type listener struct {
+	r       *reactor
+	bind    Bind
+	addr    netip.AddrPort
+	fds     []int32
+	sockets []*socket   // by loop
+	file    unix.Stat_t // the unix socket's, to remove no other
+
+	mu        sync.Mutex
+	suspended bool
+	closed    bool
+}
+
+func (r *reactor) Listen(b Bind) (Listener, error) {
+	if b.Backlog <= 0 {
+		b.Backlog = math.MaxInt32 // the kernel cuts it to net.core.somaxconn
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	ln := &listener{r: r, bind: b, addr: b.Addr}
+	if e := ln.open(); e != 0 {
+		return nil, fmt.Errorf("listen %s: %w", b.String(), e)
+	}
+	r.listeners[ln] = struct{}{}
+	return ln, nil
+}
+
+// open binds and listens, then registers with the loops: an epoll that is told of
+// a socket before it listens reports a hang-up once and is silent ever after.
+func (ln *listener) open() (e sys.Errno) {
+	if ln.bind.Unix != "" {
+		fd, e := openUnixListener(ln.bind.Unix)
+		if e != 0 {
+			return e
+		}
+		ln.fds = []int32{fd}
+		unix.Lstat(ln.bind.Unix, &ln.file)
+	} else if ln.fds, ln.addr, e = openListeners(&ln.bind, len(ln.r.loops)); e != 0 {
+		return e
+	}
+	if e = ln.listen(); e == 0 {
+		e = ln.register()
+	}
+	if e != 0 {
+		ln.removeFile()
+		closeAll(ln.fds)
+	}
+	return e
+}
+
+func (ln *listener) listen() sys.Errno {
+	for _, fd := range ln.fds {
+		if e := sys.Listen(fd, ln.bind.Backlog); e != 0 {
+			return e
+		}
+	}
+	return 0
+}
+
+// register has every loop accept: on its own socket, or all on the one of a unix
+// path.
+func (ln *listener) register() (first sys.Errno) {
+	ln.sockets = make([]*socket, len(ln.r.loops))
+	errnos := make([]sys.Errno, len(ln.r.loops))
+	ln.r.onEach(func(i int, l *loop) {
+		ln.sockets[i], errnos[i] = l.serve(ln, ln.fds[i%len(ln.fds)])
+	})
+	for _, e := range errnos {
+		if e != 0 {
+			ln.r.onEach(func(i int, l *loop) { l.forget(ln.sockets[i]) })
+			return e
+		}
+	}
+	return 0
+}
+
+func (ln *listener) Addr() netip.AddrPort { return ln.addr }
+
+func (ln *listener) Suspend() error { return ln.suspend(true) }
+func (ln *listener) Resume() error  { return ln.suspend(false) }
+
+func (ln *listener) suspend(yes bool) error {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.closed {
+		return ErrClosed
+	}
+	if ln.suspended == yes {
+		return nil
+	}
+	ln.suspended = yes
+	call, f := "listen", ln.relisten
+	if yes {
+		call, f = "shutdown", ln.unlisten
+	}
+	if e := f(); e != 0 {
+		return os.NewSyscallError(call, e)
+	}
+	return nil
+}
+
+// unlisten takes TCP sockets out of the listening state. Without SO_REUSEADDR their
+// address stays taken: with it, another process could now listen there. A unix
+// socket could not listen again, so it is closed; its file stays, and with it the
+// address.
+func (ln *listener) unlisten() sys.Errno {
+	if ln.bind.Unix != "" {
+		ln.r.onEach(func(i int, l *loop) { l.forget(ln.sockets[i]) })
+		closeAll(ln.fds)
+		return 0
+	}
+	for _, fd := range ln.fds {
+		if e := sys.Unlisten(fd); e != 0 {
+			return e
+		}
+		sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	}
+	return 0
+}
+
+func (ln *listener) relisten() sys.Errno {
+	if ln.bind.Unix != "" {
+		return ln.open()
+	}
+	for _, fd := range ln.fds { // live sessions have the same address
+		sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	return ln.listen()
+}
+
+func (ln *listener) Close() error {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.closed {
+		return ErrClosed
+	}
+	ln.closed = true
+	ln.removeFile()
+	if !ln.suspended || ln.bind.Unix == "" {
+		ln.r.onEach(func(i int, l *loop) { l.retire(ln.sockets[i]) })
+		closeAll(ln.fds)
+	}
+	ln.r.mu.Lock()
+	defer ln.r.mu.Unlock()
+	delete(ln.r.listeners, ln)
+	return nil
+}
+
+// removeFile removes the unix socket's file, unless it is another's by now.
+func (ln *listener) removeFile() {
+	var now unix.Stat_t
+	if ln.bind.Unix != "" && unix.Lstat(ln.bind.Unix, &now) == nil && now.Dev == ln.file.Dev && now.Ino == ln.file.Ino {
+		unix.Unlink(ln.bind.Unix)
+	}
+}
+
+// onEach runs f on every loop and returns when all have.
+func (r *reactor) onEach(f func(i int, l *loop)) {
+	var wg sync.WaitGroup
+	wg.Add(len(r.loops))
+	for i, l := range r.loops {
+		l.post(func() {
+			defer wg.Done()
+			f(i, l)
+		})
+	}
+	wg.Wait()
+}
+
+func (r *reactor) Kill(match func(Session) bool, reason Reason) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return 0
+	}
+	var n atomic.Int64
+	r.onEach(func(_ int, l *loop) {
+		l.pairs.each(func(p *pair) {
+			if match == nil || match(p.session) {
+				n.Add(1)
+				l.close(p, reason, 0, sys.Reset)
+			}
+		})
+	})
+	return int(n.Load())
+}
+
+func (r *reactor) Stats() []LoopStats {
+	all := make([]LoopStats, len(r.loops))
+	for i, l := range r.loops {
+		all[i] = LoopStats{
+			Sessions:     l.stats.sessions.Load(),
+			Accepted:     l.stats.accepted.Load(),
+			Events:       l.stats.events.Load(),
+			Wakeups:      l.stats.wakeups.Load(),
+			CopyBytes:    l.stats.copied.Load(),
+			SpliceBytes:  l.stats.spliced.Load(),
+			PipesInUse:   l.pipes.inUse.Load(),
+			PipesPooled:  l.pipes.pooled.Load(),
+			AcceptPauses: l.stats.pauses.Load(),
+		}
+	}
+	return all
+}
+
+// Shutdown goes in this order: no new clients, so that the number of sessions can
+// only fall; then the wait; then the cut; the loops last, since all of that runs
+// on them.
+func (r *reactor) Shutdown(ctx context.Context) error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return ErrClosed
+	}
+	r.closed = true
+	listeners := r.listeners
+	r.listeners = map[*listener]struct{}{}
+	r.mu.Unlock()
+	for ln := range listeners {
+		ln.Close()
+	}
+	err := r.drain(ctx)
+	r.mu.Lock()
+	r.stopped = true
+	r.onEach(func(_ int, l *loop) { l.stop = true })
+	r.mu.Unlock()
+	r.threads.Wait()
+	return err
+}
+
+func (r *reactor) drain(ctx context.Context) error {
+	r.draining.Store(true)
+	for r.sessions() > 0 {
+		select {
+		case <-r.drained:
+		case <-ctx.Done():
+			if r.Kill(nil, ReasonDrained) > 0 {
+				return ctx.Err()
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// ended is called by a loop that recycled pairs.
+func (r *reactor) ended() {
+	if r.draining.Load() {
+		select {
+		case r.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (r *reactor) sessions() (n int64) {
+	for _, l := range r.loops {
+		n += l.stats.sessions.Load()
+	}
+	return n
+}

@@ -1,0 +1,174 @@
+package splicetest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/limeload/limeload/splice"
+	"golang.org/x/sys/unix"
+)
+
+// control calls f with the descriptor of a connection or listener.
+func control(t testing.TB, c syscall.Conn, f func(fd int) error) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
+		t.Fatal(err)
+	}
+	if inner != nil {
+		t.Fatal(inner)
+	}
+}
+
+// flushed waits until the peer's system has acknowledged all that was written.
+func flushed(t testing.TB, s stream) {
+	t.Helper()
+	eventually(t, "everything written is acknowledged", func() bool {
+		var left int
+		control(t, s, func(fd int) (err error) {
+			left, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+			return err
+		})
+		return left == 0
+	})
+}
+
+// smallReceiveBuffer is a net.Dialer's Control; a buffer has to be small before the
+// connect to keep the window small.
+func smallReceiveBuffer(_, _ string, c syscall.RawConn) error {
+	var err error
+	outer := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10)
+	})
+	if outer != nil {
+		return outer
+	}
+	return err
+}
+
+// urgentData sends a byte out of band in the middle of a stream. It is not part of
+// the stream, and nothing else may be missing from it.
+func (s suite) urgentData(t *testing.T) {
+	r := s.rig(t, plan{})
+	client, server, session := r.connect()
+	send(t, client, "before")
+	control(t, client, func(fd int) error { return unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil) })
+	send(t, client, "after")
+	end(t, client)
+	want(t, server, "before")
+	want(t, server, "after")
+	wantEnd(t, server)
+	end(t, server)
+	wantEnd(t, client)
+	session.wantEnd(t, splice.ReasonClientClosed)
+}
+
+// socketOptions looks at the engine's own sockets, which live in this process: they
+// are the ones whose peers are the test's.
+func (s suite) socketOptions(t *testing.T) {
+	r := s.rig(t, plan{})
+	client, server, _ := r.connect()
+	for name, peer := range map[string]net.Conn{"client": client, "backend": server} {
+		fd := descriptorOf(t, peer)
+		for _, option := range []struct {
+			name                string
+			level, number, want int
+		}{
+			{"SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP},
+			{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		} {
+			got, err := unix.GetsockoptInt(fd, option.level, option.number)
+			if err != nil || got != option.want {
+				t.Errorf("%s of the %s's connection got %d, %v; want %d", option.name, name, got, err, option.want)
+			}
+		}
+	}
+}
+
+// descriptorOf finds the engine's descriptor of the connection whose other end is
+// peer.
+func descriptorOf(t testing.TB, peer net.Conn) int {
+	t.Helper()
+	for fd := range openDescriptors(t) {
+		local, err := unix.Getsockname(fd)
+		if err != nil {
+			continue
+		}
+		remote, err := unix.Getpeername(fd)
+		if err == nil && sameAddr(local, peer.RemoteAddr()) && sameAddr(remote, peer.LocalAddr()) {
+			return fd
+		}
+	}
+	t.Fatalf("no descriptor is connected to %v", peer.LocalAddr())
+	return -1
+}
+
+func sameAddr(sa unix.Sockaddr, a net.Addr) bool {
+	sa4, ok := sa.(*unix.SockaddrInet4)
+	tcp, okTCP := a.(*net.TCPAddr)
+	return ok && okTCP && sa4.Port == tcp.Port && tcp.IP.Equal(sa4.Addr[:])
+}
+
+// hanging is a backend to which connects hang in SYN_SENT: the kernel drops their
+// SYN while the queue of clients not yet accepted is full, and they repeat it.
+type hanging struct {
+	Listener net.Listener
+	Endpoint splice.Endpoint
+	filler   stream
+}
+
+func hangingBackend(t testing.TB) *hanging {
+	t.Helper()
+	h := &hanging{Listener: listenTCP(t, "127.0.0.1:0")}
+	h.Endpoint = endpointOf(h.Listener.Addr())
+	// A backlog of 0 is a queue of one, which the filler takes.
+	control(t, h.Listener.(*net.TCPListener), func(fd int) error { return unix.Listen(fd, 0) })
+	h.filler = dialTCP(t, h.Endpoint.Addr)
+	return h
+}
+
+// release makes room, and answers the connection that was hanging.
+func (h *hanging) release(t testing.TB) stream {
+	t.Helper()
+	accept(t, h.Listener).Close()
+	return accept(t, h.Listener)
+}
+
+// staleSocket is the path of a unix socket that nobody listens on any more.
+func staleSocket(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "stale")
+	l := listenUnix(t, path)
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	return path
+}
+
+// inUseShared holds a port with SO_REUSEPORT, which any process of the same user
+// could join: clients would go to either.
+func (s suite) inUseShared(t *testing.T) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		outer := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		})
+		return errors.Join(outer, err)
+	}}
+	other, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	addr := other.Addr().(*net.TCPAddr).AddrPort()
+	_, err = s.engine(t, splice.Options{Threads: 2}).Listen(splice.Bind{Addr: addr, Handler: bareHandler{}})
+	wantInUse(t, err, addr.String())
+}

@@ -1,0 +1,51 @@
+//go:build !linux
+
+package splicetest
+
+import (
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/limeload/limeload/splice"
+)
+
+// What the suite does with the system's own calls it does on Linux; elsewhere the
+// tests that need it are skipped.
+
+func needLinux(t testing.TB) {
+	t.Helper()
+	t.Skip("needs Linux")
+}
+
+func (suite) acceptPause(t *testing.T)   { needLinux(t) }
+func (suite) dialSelf(t *testing.T)      { needLinux(t) }
+func (suite) inUseShared(t *testing.T)   { needLinux(t) }
+func (suite) socketOptions(t *testing.T) { needLinux(t) }
+func (suite) urgentData(t *testing.T)    { needLinux(t) }
+
+func flushed(t testing.TB, _ stream) { needLinux(t) }
+
+func staleSocket(t testing.TB) string {
+	needLinux(t)
+	return ""
+}
+
+func smallReceiveBuffer(string, string, syscall.RawConn) error { return nil }
+
+type hanging struct {
+	Listener net.Listener
+	Endpoint splice.Endpoint
+}
+
+func hangingBackend(t testing.TB) *hanging {
+	needLinux(t)
+	return nil
+}
+
+func (*hanging) release(testing.TB) stream { return nil }
+
+func openDescriptors(testing.TB) map[int]string { return nil }
+
+// WatchDescriptors cannot see descriptors here.
+func WatchDescriptors() (leaked func() error) { return func() error { return nil } }
