@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/limeload/limeload/splice"
+	"github.com/rs/zerolog"
+)
+
+// Listener admits the clients of one listener and counts its sessions. It is the
+// splice.Handler of all its addresses.
+type Listener struct {
+	Name string
+	Gate splice.Gate // its own max_connections
+
+	log  zerolog.Logger
+	conf atomic.Pointer[Conf]
+	idle sync.Pool // of *session
+
+	Sessions atomic.Uint64                    // admitted since the start
+	Ended    [splice.NumReasons]atomic.Uint64 // by reason
+	Up, Down atomic.Uint64                    // bytes of ended sessions
+	Retries  atomic.Uint64                    // attempts beyond a session's first
+}
+
+// Conf is what a session takes from its listener when it begins.
+type Conf struct {
+	Pool     *Pool
+	Timeouts splice.Timeouts
+	Access   bool // one log line per ended session
+}
+
+// NewListener makes a listener; log gets its sessions' lines.
+func NewListener(name string, log zerolog.Logger, c Conf) *Listener {
+	l := &Listener{Name: name, log: log}
+	l.idle.New = func() any { return new(session) }
+	l.Configure(c)
+	return l
+}
+
+// Configure changes what later sessions take.
+func (l *Listener) Configure(c Conf) { l.conf.Store(&c) }
+
+// Conf is what sessions that begin now take.
+func (l *Listener) Conf() *Conf { return l.conf.Load() }
+
+// Open implements splice.Handler.
+func (l *Listener) Open(peer splice.Peer) (splice.Session, error) {
+	l.Sessions.Add(1)
+	s := l.idle.Get().(*session)
+	s.listener, s.conf, s.peer = l, l.conf.Load(), peer
+	return s, nil
+}

@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/splice"
+)
+
+// retryPause is how long a session waits before it tries again backends on each of
+// which it has failed once.
+const retryPause = 200 * time.Millisecond
+
+// errUnresolved is an attempt on a backend whose host name has no address yet.
+var errUnresolved = errors.New("dns: the host name is not resolved")
+
+// session is one admitted client. The engine owns it between Open and the end of
+// Close; then it goes back to its listener.
+type session struct {
+	counters splice.Counters
+	listener *Listener
+	conf     *Conf
+	peer     splice.Peer
+
+	backend  *balancer.Backend // acquired; nil between attempts
+	target   *Target           // its Value
+	addr     netip.AddrPort    // that is or was dialled last; zero for a unix socket
+	spent    int               // addresses of this backend that failed
+	tried    balancer.Tried
+	attempts int           // backends that were dialled
+	connect  time.Duration // of the attempt that succeeded
+	failure  error         // of the last one that did not
+}
+
+// Dial implements splice.Session: it picks a backend, or its next address, until
+// one is connected to or the attempts are used up.
+func (s *session) Dial(last error) (splice.Endpoint, error) {
+	d := s.conf.Pool.dialing.Load()
+	if _, waited := last.(splice.Wait); last != nil && !waited {
+		if s.failed(last) {
+			return s.endpoint(d), nil
+		}
+	}
+	for s.attempts < d.Attempts {
+		b, err := s.conf.Pool.Balancer.Acquire(s.peer.Remote.Addr(), &s.tried)
+		if err == balancer.ErrTried {
+			s.tried.Reset()
+			return splice.Endpoint{}, splice.Wait(retryPause)
+		}
+		if err != nil {
+			return splice.Endpoint{}, s.because(err)
+		}
+		s.picked(b)
+		if s.target.Unix != "" || len(s.target.Addrs()) > 0 {
+			return s.endpoint(d), nil
+		}
+		s.failed(errUnresolved)
+	}
+	return splice.Endpoint{}, s.failure
+}
+
+// because prefers the error of an attempt over err, that there is nothing left to
+// attempt.
+func (s *session) because(err error) error {
+	if s.failure != nil {
+		return s.failure
+	}
+	return err
+}
+
+func (s *session) picked(b *balancer.Backend) {
+	s.backend, s.target = b, b.Value().(*Target)
+	s.spent = 0
+	if s.attempts++; s.attempts > 1 {
+		s.listener.Retries.Add(1)
+	}
+}
+
+// endpoint is the next address of the backend: first the one that answered last.
+func (s *session) endpoint(d *Dialing) splice.Endpoint {
+	t := s.target
+	t.Dials.Add(1)
+	ep := splice.Endpoint{Timeout: d.Timeout, Timeouts: &s.conf.Timeouts, Counters: &s.counters}
+	if t.Unix != "" {
+		ep.Unix, s.addr = t.Unix, netip.AddrPort{}
+		return ep
+	}
+	addrs := t.Addrs()
+	s.addr = addrs[(int(t.good.Load())+s.spent)%len(addrs)]
+	ep.Addr, ep.Source = s.addr, s.conf.Pool.source(d, s.addr.Addr())
+	return ep
+}
+
+// failed accounts a failed attempt. It reports whether the same backend has
+// another address to try; if not, the backend is given back.
+func (s *session) failed(err error) (more bool) {
+	s.failure = err
+	s.blame(err)
+	if s.spent++; s.spent < len(s.target.Addrs()) {
+		return true
+	}
+	s.tried.Add(s.backend)
+	s.backend.Release()
+	s.backend = nil
+	return false
+}
+
+// blame counts a failure that is the backend's fault, and tells people of the
+// first in a row.
+func (s *session) blame(err error) {
+	if splice.LocalError(err) {
+		return
+	}
+	s.target.DialFailures.Add(1)
+	if !s.target.failing.Swap(true) {
+		s.listener.log.Warn().Str("pool", s.conf.Pool.Name).Str("backend", s.target.Name).
+			Str("backend_address", s.address()).Err(err).Msg("connect failed")
+	}
+}
+
+// Connected implements splice.Connected.
+func (s *session) Connected(took time.Duration) {
+	t := s.target
+	s.connect = took
+	t.Sessions.Add(1)
+	if n := len(t.Addrs()); s.spent > 0 && n > 0 {
+		t.good.Store(uint32((int(t.good.Load()) + s.spent) % n))
+	}
+	if t.failing.Load() {
+		t.failing.Store(false)
+	}
+}
+
+// Close implements splice.Session. The backend is given back before anything else,
+// so that the next pick sees it.
+func (s *session) Close(r splice.Result) {
+	if r.Reason == splice.ReasonConnectFailed && s.attempts == 0 {
+		r.Reason = splice.ReasonNoBackend
+	}
+	if s.backend != nil {
+		s.backend.Release()
+		s.target.Up.Add(r.Up)
+		s.target.Down.Add(r.Down)
+	}
+	l := s.listener
+	l.Ended[r.Reason].Add(1)
+	l.Up.Add(r.Up)
+	l.Down.Add(r.Down)
+	if s.conf.Access {
+		s.logLine(&r)
+	}
+	*s = session{}
+	l.idle.Put(s)
+}
+
+// logLine writes the session's one line; docs/operations.md explains its fields.
+func (s *session) logLine(r *splice.Result) {
+	e := s.listener.log.Info().Str("listener", s.listener.Name).Str("pool", s.conf.Pool.Name)
+	if s.target != nil {
+		e.Str("backend", s.target.Name)
+	} else {
+		e.Str("backend", "")
+	}
+	if s.peer.Unix {
+		e.Str("client", "unix").Int("client_port", 0)
+	} else {
+		e.Str("client", s.peer.Remote.Addr().String()).Int("client_port", int(s.peer.Remote.Port()))
+	}
+	e.Str("backend_address", s.address()).
+		Float64("duration", r.Duration.Seconds()).Float64("connect_time", s.connect.Seconds()).
+		Int("attempts", s.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
+		Str("reason", r.Reason.String())
+	if r.Err != nil {
+		e.Str("error", r.Err.Error())
+	}
+	e.Msg("session")
+}
+
+func (s *session) address() string {
+	switch {
+	case s.target == nil:
+		return ""
+	case s.target.Unix != "":
+		return "unix:" + s.target.Unix
+	case !s.addr.IsValid():
+		return ""
+	}
+	return s.addr.String()
+}

@@ -1,0 +1,77 @@
+package server
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/limeload/limeload/pkg/config"
+	"github.com/rs/zerolog"
+)
+
+// budget divides the descriptors that the process may open. A session takes two;
+// what else needs some is put aside first, so that probes, the API and logs work
+// while clients take all they can get.
+type budget struct {
+	files    uint64 // the limit; 0 = unknown
+	sessions int    // at one time; 0 = no limit
+	pipes    int    // for splice mode, two descriptors each; 0 = the engine's default
+	probes   int    // at one time
+}
+
+const (
+	// ownFiles are standard streams, epoll instances, log files, and some to spare.
+	ownFiles  = 24
+	maxProbes = 256
+	maxPipes  = 512
+)
+
+func newBudget(c *config.Config) (budget, error) {
+	return divide(raiseFileLimit(), c)
+}
+
+// divide is pure: files is the limit on descriptors, 0 for none.
+func divide(files uint64, c *config.Config) (budget, error) {
+	if files == 0 {
+		return budget{probes: maxProbes}, nil
+	}
+	n := int(min(files, 1<<30))
+	loops := loops(c)
+	sockets := 0
+	for i := range c.Listeners {
+		sockets += len(c.Listeners[i].Listen) * loops
+	}
+	b := budget{
+		files:  files,
+		pipes:  clamp(n/32, 1, maxPipes),
+		probes: clamp(n/16, 2, maxProbes),
+	}
+	reserve := ownFiles + 2*loops + sockets + b.probes + 2*b.pipes
+	if b.sessions = (n - reserve) / 2; b.sessions < 1 {
+		return b, fmt.Errorf("open files: the limit of %d leaves none for sessions; at least %d are needed (ulimit -n, LimitNOFILE)", files, reserve+2)
+	}
+	return b, nil
+}
+
+func clamp(n, low, high int) int { return min(max(n, low), high) }
+
+// warn tells of limits in the configuration that cannot be reached.
+func (b *budget) warn(c *config.Config, log zerolog.Logger) {
+	if b.sessions == 0 {
+		return
+	}
+	for i := range c.Listeners {
+		if l := &c.Listeners[i]; l.MaxConnections > b.sessions {
+			log.Warn().Str("listener", l.Name).Int("max_connections", l.MaxConnections).Int("fits", b.sessions).
+				Uint64("open_files", b.files).Msg("max_connections exceeds what the limit on open files allows")
+		}
+	}
+}
+
+// loops is how many the engine will have, an estimate from above for the goroutine
+// engine.
+func loops(c *config.Config) int {
+	if c.Engine.Threads > 0 {
+		return c.Engine.Threads
+	}
+	return runtime.GOMAXPROCS(0)
+}
