@@ -1,0 +1,76 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version and commit are set by the linker (see Makefile); without that they come
+// from what the Go command recorded.
+var version, commit string
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "limeload",
+		Short: "A TCP load balancer that knows databases",
+		Long: `limeload accepts TCP connections, picks a healthy backend for each, and moves
+bytes both ways without copying them through user space.
+
+  limeload serve --listen :5432 --backend 10.0.0.11:5432 --backend 10.0.0.12:5432
+  limeload check 10.0.0.11:5432 10.0.0.12:5432`,
+		Version:       versionText(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetVersionTemplate("limeload {{.Version}}\n")
+	root.AddCommand(newServe(), newCheck(), newValidate(), newDemo())
+	strictArgs(root)
+	return root
+}
+
+// strictArgs makes a wrong argument of cobra's own commands a usage error, as it is
+// everywhere else: by default they explain themselves, and succeed.
+func strictArgs(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, topic []string) error {
+				about, rest, err := root.Find(topic)
+				if err != nil {
+					return err
+				}
+				return cobra.NoArgs(about, rest)
+			}
+		case "completion":
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
+}
+
+// versionText is the version with the commit and the Go version it was built with.
+func versionText() string {
+	v, c := version, commit
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v == "" {
+			v = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && c == "" {
+				c = s.Value
+			}
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	if c == "" {
+		c = "unknown"
+	}
+	return v + " (commit " + c + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + ")"
+}

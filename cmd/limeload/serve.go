@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/server"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func newServe() *cobra.Command {
+	var file string
+	var flags config.Flags
+	c := &cobra.Command{
+		Use:   "serve [-c FILE] [--listen ADDR]... [--backend ADDR]...",
+		Short: "Run the load balancer",
+		Long: `Run the load balancer with a file, with flags, or with both: flags win.
+
+SIGTERM or SIGINT stops accepting, lets sessions end for the drain timeout, and
+exits with 0; a second one exits at once with 1.`,
+		Example: `  limeload serve --listen :5432 --backend 10.0.0.11:5432,name=pg-1,weight=2 --backend 10.0.0.12:5432
+  limeload serve -c /etc/limeload/limeload.toml --log-level debug`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := loadConfig(file, &flags)
+			if err != nil {
+				return err
+			}
+			return serve(cfg)
+		},
+	}
+	c.Flags().StringVarP(&file, "config", "c", "", "configuration `file`")
+	serveFlags(c.Flags(), &flags)
+	return c
+}
+
+// serveFlags binds what config.Flags explains. Values stay texts: config parses
+// them and words the problems like those of a file.
+func serveFlags(fs *pflag.FlagSet, f *config.Flags) {
+	fs.StringArrayVar(&f.Listen, "listen", nil, "`address` to listen on: :5432, 10.0.0.1:5432, [::1]:5432, unix:/path (repeatable)")
+	fs.StringArrayVar(&f.Backend, "backend", nil, "backend: `ADDR[,name=N][,weight=W][,max=M][,backup]` (repeatable)")
+	text := func(p **string, name, usage string) { fs.Var(optional{p}, name, usage) }
+	text(&f.Algorithm, "algorithm", "`name` or chain: least-connections, ip-hash, round-robin, random-two, first")
+	text(&f.Health, "health", "`type` of probes: tcp, icmp, none")
+	text(&f.HealthInterval, "health-interval", "`duration` from one probe to the next")
+	text(&f.ConnectTimeout, "connect-timeout", "`duration` that one attempt to connect may take")
+	text(&f.IdleTimeout, "idle-timeout", "`duration` without a byte after which a session ends; 0s = never")
+	text(&f.DrainTimeout, "drain-timeout", "`duration` that sessions have to end when the process stops")
+	text(&f.Engine, "engine", "`type` of engine: auto, splice, copy")
+	text(&f.Threads, "threads", "`number` of loops; 0 = one per CPU")
+	text(&f.LogLevel, "log-level", "`level`: trace, debug, info, warn, error")
+	text(&f.LogFormat, "log-format", "`format`: auto, json, console")
+}
+
+// optional is a text flag that stays nil unless it is given.
+type optional struct{ p **string }
+
+func (o optional) String() string {
+	if o.p == nil || *o.p == nil {
+		return ""
+	}
+	return **o.p
+}
+func (o optional) Set(s string) error { *o.p = &s; return nil }
+func (o optional) Type() string       { return "string" }
+
+// loadConfig lays defaults, file and flags over one another.
+func loadConfig(file string, flags *config.Flags) (*config.Config, error) {
+	cfg := config.Default()
+	if file != "" {
+		var err error
+		if cfg, err = config.Load(file); err != nil {
+			return nil, usage(err)
+		}
+	}
+	if flags != nil {
+		if err := cfg.Overlay(*flags); err != nil {
+			return nil, usage(err)
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, usage(err)
+	}
+	return cfg, nil
+}
+
+func serve(cfg *config.Config) error {
+	log, flush := newLogger(&cfg.Log)
+	defer flush()
+	log.Info().Str("version", versionText()).Int("pid", os.Getpid()).Msg("limeload")
+	s, err := server.New(cfg, log)
+	if err != nil {
+		return failed(err)
+	}
+	done := make(chan struct{})
+	defer close(done)
+	go stopOnSignal(s, log, done, flush)
+	if err := s.Run(context.Background()); !errors.Is(err, server.ErrClosed) {
+		return failed(err)
+	}
+	return nil
+}
+
+// stopOnSignal drains at the first signal and ends the process at the second.
+func stopOnSignal(s *server.Server, log zerolog.Logger, done <-chan struct{}, flush func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	select {
+	case sig := <-signals:
+		log.Info().Str("signal", sig.String()).Msg("signal")
+	case <-done:
+		return
+	}
+	go s.Shutdown(context.Background())
+	select {
+	case sig := <-signals:
+		log.Warn().Str("signal", sig.String()).Msg("second signal: exit at once")
+		flush()
+		os.Exit(exitFailed)
+	case <-done:
+	}
+}
