@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs the servers that the tests run limeload in front of. Where it cannot, it
+# says what is missing and what that leaves out; the tests then skip those parts
+# (or fail, with CI=true).
+set -eu
+
+missing=
+need() { # need COMMAND-OR-GLOB PACKAGE
+	for path in $1; do
+		if command -v "$path" >/dev/null 2>&1; then return; fi
+	done
+	missing="$missing $2"
+}
+need "pgbench /usr/lib/postgresql/*/bin/pgbench" postgresql-contrib
+need "/usr/lib/postgresql/*/bin/postgres" postgresql
+need "psql" postgresql-client
+need "redis-server" redis-server
+need "ip" iproute2
+
+[ -n "$missing" ] || exit 0
+if [ -n "${NO_DEPS:-}" ]; then
+	echo "deps: NO_DEPS is set; not installed:$missing (their tests are left out)"
+elif [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "deps: not root on Debian; not installed:$missing (their tests are left out)"
+else
+	echo "deps: installing$missing"
+	# Servers are started by the tests alone, not by the packages.
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod +x "$policy"
+		trap 'rm -f "$policy"' EXIT
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq
+	# shellcheck disable=SC2086 # a list
+	apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
