@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/limeload/limeload/pkg/config"
@@ -22,17 +23,15 @@ func newServe() *cobra.Command {
 		Short: "Run the load balancer",
 		Long: `Run the load balancer with a file, with flags, or with both: flags win.
 
-SIGTERM or SIGINT stops accepting, lets sessions end for the drain timeout, and
-exits with 0; a second one exits at once with 1.`,
+SIGHUP reads the file again and changes what differs, without losing a connection;
+a file with problems changes nothing. SIGTERM or SIGINT stops accepting, lets
+sessions end for the drain timeout, and exits with 0; a second one exits at once
+with 1.`,
 		Example: `  limeload serve --listen :5432 --backend 10.0.0.11:5432,name=pg-1,weight=2 --backend 10.0.0.12:5432
   limeload serve -c /etc/limeload/limeload.toml --log-level debug`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := loadConfig(file, &flags)
-			if err != nil {
-				return err
-			}
-			return serve(cfg)
+			return serve(func() (*config.Config, error) { return loadConfig(file, &flags) })
 		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "configuration `file`")
@@ -90,7 +89,12 @@ func loadConfig(file string, flags *config.Flags) (*config.Config, error) {
 	return cfg, nil
 }
 
-func serve(cfg *config.Config) error {
+// serve runs what load answers, and at SIGHUP what it answers then.
+func serve(load func() (*config.Config, error)) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
 	log, flush := newLogger(&cfg.Log)
 	defer flush()
 	log.Info().Str("version", versionText()).Int("pid", os.Getpid()).Msg("limeload")
@@ -98,32 +102,66 @@ func serve(cfg *config.Config) error {
 	if err != nil {
 		return failed(err)
 	}
-	done := make(chan struct{})
-	defer close(done)
-	go stopOnSignal(s, log, done, flush)
+	p := &process{Server: s, log: log, flush: flush, load: load, done: make(chan struct{})}
+	defer close(p.done)
+	go p.obey()
 	if err := s.Run(context.Background()); !errors.Is(err, server.ErrClosed) {
 		return failed(err)
 	}
 	return nil
 }
 
-// stopOnSignal drains at the first signal and ends the process at the second.
-func stopOnSignal(s *server.Server, log zerolog.Logger, done <-chan struct{}, flush func()) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+// process is a server that signals steer.
+type process struct {
+	*server.Server
+	log   zerolog.Logger
+	flush func()
+	load  func() (*config.Config, error)
+	done  chan struct{} // closed when it has ended
+}
+
+// obey follows signals: reloads until the first one that stops, and ends the
+// process at the second of those.
+func (p *process) obey() {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	for stops := 0; ; {
+		var sig os.Signal
+		select {
+		case sig = <-signals:
+		case <-p.done:
+			return
+		}
+		p.log.Info().Str("signal", sig.String()).Msg("signal")
+		switch {
+		case sig == syscall.SIGHUP:
+			p.reload()
+		case stops == 0:
+			stops++
+			go p.Shutdown(context.Background())
+		default:
+			p.log.Warn().Msg("second signal: exit at once")
+			p.flush()
+			os.Exit(exitFailed)
+		}
+	}
+}
+
+// reload applies the configuration as it is now, or tells every problem of it.
+func (p *process) reload() {
 	select {
-	case sig := <-signals:
-		log.Info().Str("signal", sig.String()).Msg("signal")
-	case <-done:
+	case <-p.Started():
+	case <-p.done:
 		return
 	}
-	go s.Shutdown(context.Background())
-	select {
-	case sig := <-signals:
-		log.Warn().Str("signal", sig.String()).Msg("second signal: exit at once")
-		flush()
-		os.Exit(exitFailed)
-	case <-done:
+	cfg, err := p.load()
+	if err == nil {
+		_, err = p.Apply(context.Background(), cfg)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			p.log.Error().Str("problem", strings.TrimSuffix(line, "\n")).Msg("reload failed, nothing changed")
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 type Listener struct {
 	Name string
 	Gate splice.Gate // its own max_connections
+	Shut atomic.Bool // refuses clients, because its pool is down
 
 	log  zerolog.Logger
 	conf atomic.Pointer[Conf]

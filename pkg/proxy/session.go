@@ -34,6 +34,13 @@ type session struct {
 	failure  error         // of the last one that did not
 }
 
+// Of answers whose session it is: the listener that admitted it, and the backend that
+// it uses, nil if none. It is for the match of splice.Engine.Kill.
+func Of(s splice.Session) (*Listener, *balancer.Backend) {
+	own := s.(*session)
+	return own.listener, own.backend
+}
+
 // Dial implements splice.Session: it picks a backend, or its next address, until
 // one is connected to or the attempts are used up.
 func (s *session) Dial(last error) (splice.Endpoint, error) {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
@@ -12,52 +15,140 @@ import (
 	"github.com/limeload/limeload/splice"
 )
 
-// pool is a configured pool, running.
-type pool struct {
-	cfg      *config.Pool
-	balancer *balancer.Pool
-	front    *proxy.Pool
-}
-
-// listener is a configured listener, running.
-type listener struct {
-	cfg   *config.Listener
-	front *proxy.Listener
-	bound []bound // one per address
-}
-
-// build makes the pools, with their backends' addresses and their probes.
-func (s *Server) build(ctx context.Context) error {
-	for i := range s.cfg.Pools {
-		p, err := s.newPool(&s.cfg.Pools[i])
-		if err != nil {
-			return fmt.Errorf("pool %s: %w", s.cfg.Pools[i].Name, err)
-		}
-		s.pools = append(s.pools, p)
+// Apply makes the running server what cfg says, which must be valid and is not
+// changed afterwards. A start is the step from an empty configuration.
+//
+// It goes in two parts. The first prepares all that can fail, which is binding new
+// addresses; if one does, nothing was changed. The second cannot fail: pools, then
+// listeners, then what is gone is let go. A listener that stays keeps its sockets
+// and what the kernel has queued in them; a backend that stays keeps health, counts
+// and sessions; one that was removed gets no new sessions, and those it has are cut
+// after drain_timeout.
+//
+// The answer lists what changed. What cannot change while the process runs is told
+// in the log and stays as it is.
+func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if s.stopping.Load() {
+		return nil, ErrClosed
 	}
-	s.names.first(ctx)
-	for _, p := range s.pools {
-		s.watch(p)
-	}
-	return nil
-}
-
-func (s *Server) newPool(c *config.Pool) (*pool, error) {
-	specs := make([]balancer.Spec, len(c.Backends))
-	for i := range c.Backends {
-		specs[i] = s.spec(&c.Backends[i])
-	}
-	b, err := balancer.New(balancer.Options{Algorithms: c.Algorithm, HashKey: c.HashKey, HashSlots: c.HashSlots}, specs)
-	if err != nil {
+	began := time.Now()
+	old := s.state.Load()
+	cfg, fixed := keepFixed(old.cfg, cfg)
+	changes := config.Diff(old.cfg, cfg)
+	if err := s.apply(ctx, old, cfg); err != nil {
 		return nil, err
 	}
-	front := proxy.NewPool(c.Name, b, proxy.Dialing{Timeout: c.Connect.Timeout, Attempts: c.Connect.Attempts, Source: c.Source})
-	return &pool{cfg: c, balancer: b, front: front}, nil
+	for _, c := range fixed {
+		s.log.Warn().Str("key", c.Path).Str("running", c.Old).Str("file", c.New).Msg("needs a restart")
+	}
+	for _, c := range changes {
+		s.log.Info().Str("key", c.Path).Str("old", c.Old).Str("new", c.New).Msg("changed")
+	}
+	s.log.Info().Int("changes", len(changes)).Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
+	return changes, nil
 }
 
-// spec is what the balancer is told of a backend. Its target's addresses are known
-// at once, or kept by the resolver.
-func (s *Server) spec(c *config.Backend) balancer.Spec {
+func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) error {
+	b, err := divide(s.budget.files, cfg)
+	if err != nil {
+		return err
+	}
+	next := &state{cfg: cfg}
+	updates, err := s.preparePools(old, next)
+	if err == nil {
+		s.names.first(ctx)
+		err = s.prepareListeners(ctx, old, next)
+	}
+	if err != nil {
+		s.names.retain(old)
+		return err
+	}
+	s.gate.SetLimit(b.sessions)
+	s.budget = b
+	gone := s.commitPools(next, updates)
+	s.state.Store(next)
+	s.monitor.Replace(s.checks(next))
+	s.commitListeners(next)
+	s.names.retain(next)
+	err = s.release(ctx, old, next)
+	for _, p := range next.pools {
+		s.tendDoor(p.cfg.Name)
+	}
+	s.drainGone(old, next, gone)
+	return err
+}
+
+// keepFixed answers cfg with the parts of the running configuration that cannot
+// change, and how they differ.
+func keepFixed(running, cfg *config.Config) (*config.Config, []config.Change) {
+	if running.Listeners == nil {
+		return cfg, nil // a start
+	}
+	kept := *cfg
+	kept.Engine, kept.Admin = running.Engine, running.Admin
+	kept.Log.Level, kept.Log.Format = running.Log.Level, running.Log.Format
+	return &kept, config.Diff(&kept, cfg)
+}
+
+// update is what a pool that stays will be given.
+type update struct {
+	pool    *pool
+	options balancer.Options
+	specs   []balancer.Spec
+}
+
+// preparePools makes the pools that are new, and works out what the others become.
+func (s *Server) preparePools(old, next *state) ([]update, error) {
+	var updates []update
+	for i := range next.cfg.Pools {
+		c := &next.cfg.Pools[i]
+		was := old.pool(c.Name)
+		u := update{
+			options: balancer.Options{Algorithms: c.Algorithm, HashKey: c.HashKey, HashSlots: c.HashSlots},
+			specs:   s.specs(c, was.targets()),
+		}
+		if was == nil {
+			b, err := balancer.New(u.options, u.specs)
+			if err != nil {
+				return nil, fmt.Errorf("pool %s: %w", c.Name, err)
+			}
+			u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(c.Name, b, dialing(c)), door: new(sync.Mutex)}
+			b.OnUsable(func(bool) { s.tendDoor(c.Name) })
+		} else {
+			u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
+			updates = append(updates, u)
+		}
+		next.pools = append(next.pools, u.pool)
+	}
+	return updates, nil
+}
+
+func dialing(c *config.Pool) proxy.Dialing {
+	return proxy.Dialing{Timeout: c.Connect.Timeout, Attempts: c.Connect.Attempts, Source: c.Source}
+}
+
+// specs is what the balancer is told of a pool's backends. A target's addresses are
+// known at once, or kept by the resolver.
+func (s *Server) specs(c *config.Pool, targets map[identity]*proxy.Target) []balancer.Spec {
+	specs := make([]balancer.Spec, len(c.Backends))
+	for i := range c.Backends {
+		b := &c.Backends[i]
+		id := identity{b.Name, b.Address.String()}
+		t := targets[id]
+		if t == nil {
+			t = s.newTarget(b)
+		}
+		specs[i] = balancer.Spec{
+			Name: id.name, Address: id.address, Weight: b.Weight,
+			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t,
+		}
+	}
+	return specs
+}
+
+func (s *Server) newTarget(c *config.Backend) *proxy.Target {
 	t := &proxy.Target{Name: c.Name}
 	switch ip := c.Address.IP(); {
 	case c.Address.Network == config.Unix:
@@ -65,43 +156,75 @@ func (s *Server) spec(c *config.Backend) balancer.Spec {
 	case ip.IsValid():
 		t.SetAddrs([]netip.AddrPort{netip.AddrPortFrom(ip, c.Address.Port)})
 	default:
-		s.names.add(c.Address.Host, c.Address.Port, t.SetAddrs)
+		s.names.add(t, c.Address.Host, c.Address.Port)
 	}
-	return balancer.Spec{
-		Name: c.Name, Address: c.Address.String(), Weight: c.Weight,
-		MaxConnections: c.MaxConnections, Backup: c.Backup, Value: t,
-	}
+	return t
 }
 
-// watch has the pool's backends probed. Without probes they are up at once.
-func (s *Server) watch(p *pool) {
-	for _, row := range p.balancer.Backends() {
-		if p.cfg.Health.Type == config.HealthNone {
-			p.balancer.SetHealth(row.Backend, balancer.Up)
+// commitPools gives the pools that stay what they become, and answers the backends
+// that are gone from them.
+func (s *Server) commitPools(next *state, updates []update) (gone []*balancer.Backend) {
+	for _, u := range updates {
+		diff, err := u.pool.balancer.Apply(u.options, u.specs)
+		if err != nil {
+			// Validate admits nothing that the balancer refuses.
+			s.log.Error().Str("pool", u.pool.cfg.Name).Err(err).Msg("pool not changed")
 			continue
 		}
-		s.monitor.Put(s.check(p, row.Backend))
+		gone = append(gone, diff.Removed...)
+		u.pool.front.SetDialing(dialing(u.pool.cfg))
 	}
+	for _, p := range next.pools {
+		if p.cfg.Health.Type != config.HealthNone {
+			continue
+		}
+		for _, row := range p.balancer.Backends() {
+			p.balancer.SetHealth(row.Backend, balancer.Up)
+		}
+	}
+	return gone
+}
+
+// checks are the probes of all backends.
+func (s *Server) checks(st *state) []healthcheck.Check {
+	var checks []healthcheck.Check
+	for _, p := range st.pools {
+		if p.cfg.Health.Type == config.HealthNone {
+			continue
+		}
+		prober := Prober(&p.cfg.Health)
+		for _, row := range p.balancer.Backends() {
+			checks = append(checks, s.check(p, row.Backend, prober))
+		}
+	}
+	return checks
+}
+
+// checkID names a backend's probe. The address is part of it: at another one, the
+// backend starts anew.
+func checkID(pool string, b *balancer.Backend) string {
+	return pool + "/" + b.Name() + "@" + b.Address()
 }
 
 // check is the probe of one backend. OnChange is where health reaches the
 // balancer.
-func (s *Server) check(p *pool, b *balancer.Backend) healthcheck.Check {
+func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) healthcheck.Check {
 	h, target := &p.cfg.Health, b.Value().(*proxy.Target)
-	log := s.log.With().Str("pool", p.cfg.Name).Str("backend", b.Name()).Logger()
 	return healthcheck.Check{
-		ID:        p.cfg.Name + "/" + b.Name(),
-		Prober:    Prober(h),
+		ID:        checkID(p.cfg.Name, b),
+		Prober:    prober,
 		Addresses: func() []healthcheck.Address { return ProbeAddresses(h, target.Unix, target.Addrs()) },
 		Interval:  h.Interval, FastInterval: h.FastInterval, DownInterval: h.DownInterval,
 		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall,
 		OnResult: func(r healthcheck.Result) {
-			log.Debug().Str("verdict", r.Verdict.String()).Str("reason", r.Text()).
+			s.log.Debug().Str("pool", p.cfg.Name).Str("backend", b.Name()).
+				Str("verdict", r.Verdict.String()).Str("reason", r.Text()).
 				Float64("duration", r.Took.Seconds()).Msg("probe")
 		},
 		OnChange: func(c healthcheck.Change) {
 			p.balancer.SetHealth(b, health(c.New))
-			log.Info().Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
+			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
+				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
 				Float64("duration", c.At.Sub(c.Since).Seconds()).Int("usable", p.balancer.Usable()).
 				Msg("backend " + c.New.String())
 		},
@@ -145,48 +268,107 @@ func ProbeAddresses(h *config.Health, unix string, addrs []netip.AddrPort) []hea
 	return out
 }
 
-// listen binds every listener. An error leaves those that were bound before it to
-// the caller's abort.
-func (s *Server) listen(ctx context.Context) error {
-	for i := range s.cfg.Listeners {
-		c := &s.cfg.Listeners[i]
-		l := &listener{cfg: c, front: proxy.NewListener(c.Name, s.log, s.conf(c))}
-		l.front.Gate.SetLimit(c.MaxConnections)
-		s.listeners = append(s.listeners, l)
-		for _, a := range c.Listen {
-			if err := s.bind(ctx, l, a); err != nil {
-				return listenError(c.Name, err)
-			}
+// prepareListeners binds every address that is new. One that another listener still
+// holds has to wait until that has let go: see release.
+func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
+	taken := map[config.Address]bool{}
+	for _, l := range old.listeners {
+		for _, b := range l.bound {
+			taken[b.from] = true
 		}
 	}
-	for _, p := range s.pools {
-		if p.cfg.WhenDown == config.WhenDownUnlisten {
-			p.balancer.OnUsable(func(usable bool) { s.unlisten(p, !usable) })
-			if p.balancer.Usable() == 0 { // before anybody could tell
-				s.unlisten(p, true)
+	for i := range next.cfg.Listeners {
+		c := &next.cfg.Listeners[i]
+		l := &listener{cfg: c}
+		next.listeners = append(next.listeners, l)
+		was := old.listener(c.Name)
+		if was == nil {
+			l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
+			l.front.Gate.SetLimit(c.MaxConnections)
+		} else {
+			l.front = was.front
+		}
+		for _, a := range c.Listen {
+			if kept := was.holds(a); kept != nil {
+				l.bound = append(l.bound, kept...)
+			} else if !taken[a] {
+				if err := s.bind(ctx, l, a); err != nil {
+					s.unbind(old, next)
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
-func (s *Server) conf(c *config.Listener) proxy.Conf {
-	return proxy.Conf{
-		Pool: s.pool(c.Pool).front,
-		Timeouts: splice.Timeouts{
-			Idle: c.Timeouts.Idle, HalfClose: c.Timeouts.HalfClose, Lifetime: c.Timeouts.MaxLifetime,
-		},
-		Access: s.cfg.Log.Access,
+// holds is what l has bound of an address; l may be nil.
+func (l *listener) holds(a config.Address) (held []bound) {
+	if l != nil {
+		for _, b := range l.bound {
+			if b.from == a {
+				held = append(held, b)
+			}
+		}
+	}
+	return held
+}
+
+// unbind closes what was bound for next, and not for old.
+func (s *Server) unbind(old, next *state) {
+	for _, l := range next.listeners {
+		for _, b := range l.bound {
+			if was := old.listener(l.cfg.Name); !slices.Contains(was.holds(b.from), b) {
+				b.Close()
+			}
+		}
 	}
 }
 
-func (s *Server) pool(name string) *pool {
-	for _, p := range s.pools {
-		if p.cfg.Name == name {
-			return p
+func (s *Server) conf(st *state, c *config.Listener) proxy.Conf {
+	return proxy.Conf{
+		Pool: st.pool(c.Pool).front,
+		Timeouts: splice.Timeouts{
+			Idle: c.Timeouts.Idle, HalfClose: c.Timeouts.HalfClose, Lifetime: c.Timeouts.MaxLifetime,
+		},
+		Access: st.cfg.Log.Access,
+	}
+}
+
+func (s *Server) commitListeners(next *state) {
+	for _, l := range next.listeners {
+		l.front.Configure(s.conf(next, l.cfg))
+		l.front.Gate.SetLimit(l.cfg.MaxConnections)
+	}
+}
+
+// release closes the sockets that are not in next any more, and then binds what had
+// to wait for one of them. Only that can still fail, if another process is quicker.
+func (s *Server) release(ctx context.Context, old, next *state) error {
+	kept := map[splice.Listener]bool{}
+	for _, l := range next.listeners {
+		for _, b := range l.bound {
+			kept[b.Listener] = true
 		}
 	}
-	return nil // Validate does not let this be
+	for _, l := range old.listeners {
+		for _, b := range l.bound {
+			if !kept[b.Listener] {
+				b.Close()
+			}
+		}
+	}
+	var failed error
+	for _, l := range next.listeners {
+		for _, a := range l.cfg.Listen {
+			if l.holds(a) == nil {
+				if err := s.bind(ctx, l, a); err != nil && failed == nil {
+					failed = err
+				}
+			}
+		}
+	}
+	return failed
 }
 
 // bind listens on one configured address, which is several if its host is a name
@@ -194,15 +376,17 @@ func (s *Server) pool(name string) *pool {
 func (s *Server) bind(ctx context.Context, l *listener, a config.Address) error {
 	binds, err := s.binds(ctx, a)
 	if err != nil {
-		return err
+		return fmt.Errorf("listener %s: %w", l.cfg.Name, err)
 	}
 	for _, b := range binds {
 		b.Handler, b.Gates = l.front, []*splice.Gate{&l.front.Gate, &s.gate}
 		ln, err := s.engine.Listen(b)
 		if err != nil {
-			return err
+			return fmt.Errorf("listener %s: %w", l.cfg.Name, err)
 		}
-		l.bound = append(l.bound, bound{ln, b.Unix})
+		l.bound = append(l.bound, bound{ln, a, b.Unix})
+		s.log.Info().Str("listener", l.cfg.Name).Str("address", l.bound[len(l.bound)-1].address()).
+			Str("pool", l.cfg.Pool).Msg("listening")
 	}
 	return nil
 }
@@ -226,21 +410,76 @@ func (s *Server) binds(ctx context.Context, a config.Address) ([]splice.Bind, er
 	return binds, nil
 }
 
-// unlisten makes the kernel refuse the clients of a pool, or serve them again.
-func (s *Server) unlisten(p *pool, down bool) {
-	for _, l := range s.listeners {
-		if l.cfg.Pool != p.cfg.Name {
-			continue
-		}
-		for _, b := range l.bound {
-			suspend := b.Suspend
-			if !down {
-				suspend = b.Resume
-			}
-			if err := suspend(); err != nil && !s.stopping.Load() {
-				s.log.Error().Str("listener", l.front.Name).Err(err).Msg("unlisten")
-			}
-		}
-		s.log.Info().Str("listener", l.front.Name).Str("pool", p.cfg.Name).Bool("listening", !down).Msg("when_down")
+// tendDoor makes the kernel refuse the clients of a pool with when_down = "unlisten"
+// while it has no usable backend, and serve them otherwise. It looks at how things
+// are now, so that it does not matter in which order its calls come.
+func (s *Server) tendDoor(name string) {
+	p := s.state.Load().pool(name)
+	if p == nil {
+		return
 	}
+	p.door.Lock()
+	defer p.door.Unlock()
+	st := s.state.Load()
+	if p = st.pool(name); p == nil {
+		return
+	}
+	shut := p.cfg.WhenDown == config.WhenDownUnlisten && p.balancer.Usable() == 0
+	for _, l := range st.listeners {
+		if l.cfg.Pool == name {
+			s.shut(l, shut)
+		}
+	}
+}
+
+func (s *Server) shut(l *listener, shut bool) {
+	if l.front.Shut.Swap(shut) != shut {
+		s.log.Info().Str("listener", l.cfg.Name).Str("pool", l.cfg.Pool).Bool("listening", !shut).Msg("when_down")
+	}
+	for _, b := range l.bound {
+		turn := b.Resume
+		if shut {
+			turn = b.Suspend
+		}
+		if err := turn(); err != nil && !s.stopping.Load() {
+			s.log.Error().Str("listener", l.cfg.Name).Str("address", b.address()).Err(err).Msg("when_down")
+		}
+	}
+}
+
+// drainGone cuts, after drain_timeout, the sessions of listeners and backends that
+// were removed.
+func (s *Server) drainGone(old, next *state, backends []*balancer.Backend) {
+	for _, p := range old.pools {
+		if next.pool(p.cfg.Name) == nil {
+			p.balancer.OnUsable(nil)
+			for _, row := range p.balancer.Backends() {
+				backends = append(backends, row.Backend)
+			}
+		}
+	}
+	var fronts []*proxy.Listener
+	for _, l := range old.listeners {
+		if next.listener(l.cfg.Name) == nil {
+			fronts = append(fronts, l.front)
+		}
+	}
+	if len(backends)+len(fronts) == 0 {
+		return
+	}
+	after := next.cfg.Shutdown.DrainTimeout
+	s.background.Go(func() {
+		select {
+		case <-time.After(after):
+		case <-s.ctx.Done():
+			return
+		}
+		n := s.engine.Kill(func(session splice.Session) bool {
+			l, b := proxy.Of(session)
+			return slices.Contains(fronts, l) || slices.Contains(backends, b)
+		}, splice.ReasonDrained)
+		if n > 0 {
+			s.log.Info().Int("sessions", n).Str("drain_timeout", after.String()).Msg("removed: sessions cut")
+		}
+	})
 }

@@ -2,12 +2,14 @@ package server
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/rs/zerolog"
 )
 
@@ -27,34 +29,50 @@ type resolver struct {
 	dns net.Resolver
 
 	mu    sync.Mutex
-	names []*hostname
+	names map[*proxy.Target]*hostname
 }
 
-// hostname is one use of a name.
+// hostname is the address of one target.
 type hostname struct {
-	host string
-	port uint16
-	set  func([]netip.AddrPort)
+	target *proxy.Target
+	host   string
+	port   uint16
 
-	last    []netip.AddrPort
+	mu      sync.Mutex // held for a lookup
+	asked   bool
 	failing bool
 }
 
-func newResolver(log zerolog.Logger) *resolver { return &resolver{log: log} }
-
-// add has set called with the addresses of host, whenever they change.
-func (r *resolver) add(host string, port uint16, set func([]netip.AddrPort)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.names = append(r.names, &hostname{host: host, port: port, set: set})
+func newResolver(log zerolog.Logger) *resolver {
+	return &resolver{log: log, names: map[*proxy.Target]*hostname{}}
 }
 
-// first looks every name up once, all at the same time, and returns when all have
+// add keeps the addresses of t, from now on.
+func (r *resolver) add(t *proxy.Target, host string, port uint16) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.names[t] = &hostname{target: t, host: host, port: port}
+}
+
+// retain forgets the targets that are not in st.
+func (r *resolver) retain(st *state) {
+	used := map[*proxy.Target]bool{}
+	for _, p := range st.pools {
+		for _, t := range p.targets() {
+			used[t] = true
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.names, func(t *proxy.Target, _ *hostname) bool { return !used[t] })
+}
+
+// first looks the new names up, all at the same time, and returns when all have
 // answered or firstResolve is over.
 func (r *resolver) first(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstResolve)
 	defer cancel()
-	r.all(ctx)
+	r.refreshAll(ctx, func(n *hostname) bool { return !n.asked })
 }
 
 // run looks them up again until ctx ends.
@@ -64,30 +82,39 @@ func (r *resolver) run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			r.all(ctx)
+			r.refreshAll(ctx, func(*hostname) bool { return true })
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (r *resolver) all(ctx context.Context) {
+// refreshAll looks up those that are due.
+func (r *resolver) refreshAll(ctx context.Context, due func(*hostname) bool) {
 	r.mu.Lock()
-	names := slices.Clone(r.names)
+	names := slices.Collect(maps.Values(r.names))
 	r.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, n := range names {
-		wg.Go(func() { r.refresh(ctx, n) })
+		wg.Go(func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if due(n) {
+				r.refresh(ctx, n)
+			}
+		})
 	}
 	wg.Wait()
 }
 
 func (r *resolver) refresh(ctx context.Context, n *hostname) {
+	n.asked = true
+	last := n.target.Addrs()
 	ips, err := r.lookup(ctx, n.host)
 	if err != nil {
 		if ctx.Err() != context.Canceled && !n.failing {
 			n.failing = true
-			r.log.Warn().Str("host", n.host).Int("kept", len(n.last)).Err(err).Msg("resolve failed")
+			r.log.Warn().Str("host", n.host).Int("kept", len(last)).Err(err).Msg("resolve failed")
 		}
 		return
 	}
@@ -99,12 +126,11 @@ func (r *resolver) refresh(ctx context.Context, n *hostname) {
 	for i, ip := range ips {
 		addrs[i] = netip.AddrPortFrom(ip, n.port)
 	}
-	if !slices.Equal(addrs, n.last) {
-		if n.last != nil {
-			r.log.Info().Str("host", n.host).Any("old", n.last).Any("new", addrs).Msg("addresses changed")
+	if !slices.Equal(addrs, last) {
+		if last != nil {
+			r.log.Info().Str("host", n.host).Any("old", last).Any("new", addrs).Msg("addresses changed")
 		}
-		n.last = addrs
-		n.set(addrs)
+		n.target.SetAddrs(addrs)
 	}
 }
 

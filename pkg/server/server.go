@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -20,7 +19,7 @@ var ErrClosed = errors.New("server: closed")
 
 // Server runs one configuration.
 type Server struct {
-	cfg    *config.Config
+	start  *config.Config // what Run begins with
 	log    zerolog.Logger
 	budget budget
 
@@ -29,10 +28,11 @@ type Server struct {
 	monitor *healthcheck.Monitor
 	names   *resolver
 
-	pools     []*pool     // in the order of the configuration
-	listeners []*listener // likewise
+	applying sync.Mutex // held by Apply
+	state    atomic.Pointer[state]
 
-	background sync.WaitGroup // monitor and resolver
+	background sync.WaitGroup // monitor, resolver, drains of what was removed
+	ctx        context.Context
 	cancel     context.CancelFunc
 
 	started  chan struct{} // closed when every listener accepts
@@ -49,13 +49,14 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: log, budget: b,
+		start: cfg, log: log, budget: b,
 		monitor: healthcheck.NewMonitor(healthcheck.Options{Concurrency: b.probes}),
 		names:   newResolver(log),
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
 	}
-	s.gate.SetLimit(b.sessions)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.state.Store(&state{cfg: &config.Config{}})
 	return s, nil
 }
 
@@ -66,26 +67,19 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 // It starts from the inside out: no client is accepted before there is a pool, and
 // no pool without its addresses.
 func (s *Server) Run(ctx context.Context) error {
-	background, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
 	defer s.background.Wait()
-	defer cancel()
-
+	defer s.cancel()
 	engine, err := splice.New(splice.Options{
-		Type: s.cfg.Engine.Type, Threads: s.cfg.Engine.Threads, MaxPipes: s.budget.pipes,
+		Type: s.start.Engine.Type, Threads: s.start.Engine.Threads, MaxPipes: s.budget.pipes,
 		OnAcceptPause: s.acceptPaused,
 	})
 	if err != nil {
 		return err
 	}
 	s.engine = engine
-	if err := s.build(background); err != nil {
-		s.abort()
-		return err
-	}
-	s.background.Go(func() { s.monitor.Run(background) })
-	s.background.Go(func() { s.names.run(background) })
-	if err := s.listen(background); err != nil {
+	s.background.Go(func() { s.monitor.Run(s.ctx) })
+	s.background.Go(func() { s.names.run(s.ctx) })
+	if err := s.apply(ctx, s.state.Load(), s.start); err != nil {
 		s.abort()
 		return err
 	}
@@ -109,13 +103,17 @@ func (s *Server) Started() <-chan struct{} { return s.started }
 // goroutine. When ctx ends, both waits do. The error tells that sessions were cut.
 func (s *Server) Shutdown(ctx context.Context) error {
 	<-s.started
+	s.applying.Lock() // a change that is being made is made first
 	s.stopping.Store(true)
+	s.applying.Unlock()
 	select {
-	case <-time.After(s.cfg.Shutdown.Delay):
+	case <-time.After(s.shutdownConf().Delay):
 	case <-ctx.Done():
 	}
-	return s.shutdown(ctx, s.cfg.Shutdown.DrainTimeout)
+	return s.shutdown(ctx, s.shutdownConf().DrainTimeout)
 }
+
+func (s *Server) shutdownConf() *config.Shutdown { return &s.state.Load().cfg.Shutdown }
 
 func (s *Server) shutdown(ctx context.Context, drain time.Duration) error {
 	err := error(ErrClosed)
@@ -146,48 +144,26 @@ func (s *Server) acceptPaused(err error) {
 	s.log.Warn().Err(err).Int("sessions", s.gate.Used()).Msg("accepting paused")
 }
 
-// announce says what listens where, and within which limits.
+// announce says within which limits it runs.
 func (s *Server) announce() {
-	for _, l := range s.listeners {
-		for _, b := range l.bound {
-			s.log.Info().Str("listener", l.front.Name).Str("address", b.address()).Str("pool", l.cfg.Pool).Msg("listening")
-		}
-	}
 	s.log.Info().Str("engine", s.engineType()).Int("loops", len(s.engine.Stats())).
 		Uint64("open_files", s.budget.files).Int("max_connections", s.budget.sessions).Msg("started")
-	s.budget.warn(s.cfg, s.log)
+	s.budget.warn(s.start, s.log)
 }
 
 func (s *Server) engineType() string {
-	if t := s.cfg.Engine.Type; t != splice.TypeAuto && t != "" {
+	if t := s.start.Engine.Type; t != splice.TypeAuto && t != "" {
 		return t
 	}
 	return splice.Auto
-}
-
-// bound is one address of a listener.
-type bound struct {
-	splice.Listener
-	unix string
-}
-
-func (b bound) address() string {
-	if b.unix != "" {
-		return "unix:" + b.unix
-	}
-	return b.Addr().String()
 }
 
 // Addr is the address that a listener is bound to: the first one that it has, with
 // the port that the system chose if the configuration left it open. It is the zero
 // value for an unknown listener or a unix socket.
 func (s *Server) Addr(listener string) netip.AddrPort {
-	for _, l := range s.listeners {
-		if l.front.Name == listener && len(l.bound) > 0 {
-			return l.bound[0].Addr()
-		}
+	if l := s.state.Load().listener(listener); l != nil && len(l.bound) > 0 {
+		return l.bound[0].Addr()
 	}
 	return netip.AddrPort{}
 }
-
-func listenError(name string, err error) error { return fmt.Errorf("listener %s: %w", name, err) }

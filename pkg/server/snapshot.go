@@ -57,10 +57,11 @@ func (s *Server) Snapshot() Snapshot {
 		return Snapshot{}
 	}
 	snap := Snapshot{Stopping: s.stopping.Load(), Sessions: s.gate.Used(), Loops: s.engine.Stats()}
-	for _, l := range s.listeners {
+	st := s.state.Load()
+	for _, l := range st.listeners {
 		snap.Listeners = append(snap.Listeners, l.snapshot())
 	}
-	for _, p := range s.pools {
+	for _, p := range st.pools {
 		snap.Pools = append(snap.Pools, s.poolSnapshot(p))
 	}
 	return snap
@@ -89,7 +90,7 @@ func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
 			State: row, Addrs: t.Addrs(), Sessions: t.Sessions.Load(), Dials: t.Dials.Load(),
 			DialFailures: t.DialFailures.Load(), Up: t.Up.Load(), Down: t.Down.Load(),
 		}
-		b.Check, _ = s.monitor.Status(p.cfg.Name + "/" + row.Name)
+		b.Check, _ = s.monitor.Status(checkID(p.cfg.Name, row.Backend))
 		snap.Backends = append(snap.Backends, b)
 	}
 	return snap

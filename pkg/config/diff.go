@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
+
+// Change is one difference between two configurations.
+type Change struct {
+	Path     string // as in pool.postgres.backend.pg-1.weight: tables go by their name
+	Old, New string // as literals; empty if there was or is none
+}
+
+// String is the change as a person reads it.
+func (c Change) String() string {
+	switch {
+	case c.Old == "" && c.New == "":
+		return c.Path
+	case c.Old == "":
+		return c.Path + ": added"
+	case c.New == "":
+		return c.Path + ": removed"
+	}
+	return c.Path + ": " + c.Old + " -> " + c.New
+}
+
+// present stands for a whole table that was added or removed.
+const present = "present"
+
+// secretKeys are shown as changed, without their values.
+var secretKeys = []string{"hash_key"}
+
+// Diff lists what differs from one configuration to the next, in the order of the
+// keys. Listeners, pools and backends are compared by name; a backend that has
+// another address is another backend.
+func Diff(from, to *Config) []Change {
+	return diffTable("", reflect.ValueOf(from).Elem(), reflect.ValueOf(to).Elem())
+}
+
+func diffTable(path string, from, to reflect.Value) (changes []Change) {
+	for _, f := range fieldsOf(from.Type()) {
+		at, a, b := join(path, f.key), from.Field(f.index), to.Field(f.index)
+		switch {
+		case reflect.DeepEqual(a.Interface(), b.Interface()):
+		case isTable(a.Type()):
+			changes = append(changes, diffTable(at, a, b)...)
+		case a.Kind() == reflect.Slice && isTable(a.Type().Elem()):
+			changes = append(changes, diffTables(at, byName(a), byName(b))...)
+		case slices.Contains(secretKeys, f.key):
+			changes = append(changes, Change{at, "(secret)", "(another secret)"})
+		default:
+			changes = append(changes, Change{at, written(a), written(b)})
+		}
+	}
+	return changes
+}
+
+// named is an element of an array of tables.
+type named struct {
+	name  string
+	value reflect.Value
+}
+
+func diffTables(path string, from, to []named) (changes []Change) {
+	find := func(all []named, name string) (reflect.Value, bool) {
+		i := slices.IndexFunc(all, func(n named) bool { return n.name == name })
+		if i < 0 {
+			return reflect.Value{}, false
+		}
+		return all[i].value, true
+	}
+	for _, a := range from {
+		if b, ok := find(to, a.name); ok {
+			changes = append(changes, diffTable(join(path, a.name), a.value, b)...)
+		} else {
+			changes = append(changes, Change{Path: join(path, a.name), Old: present})
+		}
+	}
+	for _, b := range to {
+		if _, ok := find(from, b.name); !ok {
+			changes = append(changes, Change{Path: join(path, b.name), New: present})
+		}
+	}
+	// The order counts, for the algorithm first: it is told where it is all there is.
+	if len(changes) == 0 && !slices.Equal(names(from), names(to)) {
+		changes = append(changes, Change{path, fmt.Sprint(names(from)), fmt.Sprint(names(to))})
+	}
+	return changes
+}
+
+func names(all []named) []string {
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.name
+	}
+	return names
+}
+
+func byName(tables reflect.Value) []named {
+	all := make([]named, tables.Len())
+	for i := range all {
+		v := tables.Index(i)
+		all[i] = named{v.FieldByName("Name").String(), v}
+	}
+	return all
+}
+
+// written is a value as the file has it, or close to that for lists.
+func written(v reflect.Value) string {
+	if v.Kind() == reflect.Slice {
+		return fmt.Sprint(v.Interface())
+	}
+	_, s := literal(v)
+	return s
+}
