@@ -36,10 +36,12 @@ func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change
 	began := time.Now()
 	old := s.state.Load()
 	cfg, fixed := keepFixed(old.cfg, cfg)
-	changes := config.Diff(old.cfg, cfg)
-	if err := s.apply(ctx, old, cfg); err != nil {
+	effective := s.overrides.over(cfg)
+	changes := config.Diff(old.cfg, effective)
+	if err := s.apply(ctx, old, effective); err != nil {
 		return nil, err
 	}
+	s.file = cfg
 	for _, c := range fixed {
 		s.log.Warn().Str("key", c.Path).Str("running", c.Old).Str("file", c.New).Msg("needs a restart")
 	}
@@ -140,9 +142,11 @@ func (s *Server) specs(c *config.Pool, targets map[identity]*proxy.Target) []bal
 		if t == nil {
 			t = s.newTarget(b)
 		}
+		r := s.overrides.find(c.Name, b.Name)
 		specs[i] = balancer.Spec{
 			Name: id.name, Address: id.address, Weight: b.Weight,
 			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t,
+			NeedsProbe: r != nil && r.Added && c.Health.Type != config.HealthNone,
 		}
 	}
 	return specs
@@ -175,11 +179,18 @@ func (s *Server) commitPools(next *state, updates []update) (gone []*balancer.Ba
 		u.pool.front.SetDialing(dialing(u.pool.cfg))
 	}
 	for _, p := range next.pools {
-		if p.cfg.Health.Type != config.HealthNone {
-			continue
-		}
 		for _, row := range p.balancer.Backends() {
-			p.balancer.SetHealth(row.Backend, balancer.Up)
+			if p.cfg.Health.Type == config.HealthNone {
+				p.balancer.SetHealth(row.Backend, balancer.Up)
+			}
+			mode := balancer.Ready
+			if r := s.overrides.find(p.cfg.Name, row.Name); r != nil {
+				mode = r.Mode
+			}
+			p.balancer.SetMode(row.Backend, mode)
+			if mode == balancer.Maintenance && p.cfg.Health.Type != config.HealthNone {
+				p.balancer.SetHealth(row.Backend, balancer.Unchecked) // nobody looks any more
+			}
 		}
 	}
 	return gone
@@ -194,7 +205,9 @@ func (s *Server) checks(st *state) []healthcheck.Check {
 		}
 		prober := Prober(&p.cfg.Health)
 		for _, row := range p.balancer.Backends() {
-			checks = append(checks, s.check(p, row.Backend, prober))
+			if row.Mode != balancer.Maintenance {
+				checks = append(checks, s.check(p, row.Backend, prober))
+			}
 		}
 	}
 	return checks

@@ -28,8 +28,11 @@ type Server struct {
 	monitor *healthcheck.Monitor
 	names   *resolver
 
-	applying sync.Mutex // held by Apply
-	state    atomic.Pointer[state]
+	applying  sync.Mutex     // held for a change of configuration; guards these two
+	file      *config.Config // without overrides
+	overrides *overrides
+
+	state atomic.Pointer[state]
 
 	background sync.WaitGroup // monitor, resolver, drains of what was removed
 	ctx        context.Context
@@ -56,6 +59,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		stop:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.file, s.overrides = cfg, &overrides{}
 	s.state.Store(&state{cfg: &config.Config{}})
 	return s, nil
 }
