@@ -104,7 +104,9 @@ func serve(load func() (*config.Config, error)) error {
 	}
 	p := &process{Server: s, log: log, flush: flush, load: load, done: make(chan struct{})}
 	defer close(p.done)
-	go p.obey()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP) // before a client can know that we run
+	go p.obey(signals)
 	if err := s.Run(context.Background()); !errors.Is(err, server.ErrClosed) {
 		return failed(err)
 	}
@@ -122,9 +124,7 @@ type process struct {
 
 // obey follows signals: reloads until the first one that stops, and ends the
 // process at the second of those.
-func (p *process) obey() {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+func (p *process) obey(signals chan os.Signal) {
 	defer signal.Stop(signals)
 	for stops := 0; ; {
 		var sig os.Signal
