@@ -15,14 +15,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The sysctl that permits ping sockets to a range of groups, and two ranges.
-const (
-	pingGroups     = "net/ipv4/ping_group_range"
-	nobodyPings    = "1 0"
-	everybodyPings = "0 2147483647"
-)
+// ways are the two kinds of socket, and what makes each the one in use in a new
+// network namespace. Raw comes first: it is the default, to which a user
+// namespace that knows a single group cannot set the sysctl back.
+var ways = []struct {
+	name   string
+	choose func(*testing.T)
+}{
+	{"raw", func(*testing.T) {}},
+	{"ping socket", permitPingSockets},
+}
 
-// loopback is 127.0.0.1 or ::1, without a port.
+// permitPingSockets permits them to group 0, which the tests run as.
+func permitPingSockets(t *testing.T) {
+	t.Helper()
+	setSysctl(t, "net/ipv4/ping_group_range", "0 0")
+}
+
+// loopback is an address of lo, without a port.
 func loopback(ip string) Address {
 	return Address{AddrPort: netip.AddrPortFrom(netip.MustParseAddr(ip), 0)}
 }
@@ -31,37 +41,28 @@ func TestICMP(t *testing.T) {
 	if !insideNamespace(t) {
 		return
 	}
-	for _, ip := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
-		t.Run("ping socket/"+ip, func(t *testing.T) {
-			setSysctl(t, pingGroups, everybodyPings)
-			testPing(t, withoutRaw, loopback(ip))
-		})
-		t.Run("raw/"+ip, func(t *testing.T) {
-			setSysctl(t, pingGroups, nobodyPings)
-			testPing(t, withRaw, loopback(ip))
-		})
+	run(t, "ip", "addr", "add", "fe80::1/64", "dev", "lo", "nodad")
+	awaitLocalRoute(t, "fe80::1")
+	for _, way := range ways {
+		way.choose(t)
+		for _, ip := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1", "fe80::1%lo"} {
+			t.Run(way.name+"/"+ip, func(t *testing.T) {
+				r := probe(t, NewICMP(), loopback(ip), patience)
+				expect(t, r, Up, "")
+				if r.Phases[0].Name != "echo" {
+					t.Errorf("phase: got %q; want echo", r.Phases[0].Name)
+				}
+			})
+		}
 	}
-	t.Run("a link-local address needs its zone", func(t *testing.T) {
-		run(t, "ip", "addr", "add", "fe80::1/64", "dev", "lo", "nodad")
-		awaitLocalRoute(t, "fe80::1")
-		for _, groups := range []string{everybodyPings, nobodyPings} {
-			setSysctl(t, pingGroups, groups)
-			expect(t, probe(t, NewICMP(), loopback("fe80::1%lo"), patience), Up, "")
-		}
+	t.Run("a ping socket needs no capability", func(t *testing.T) {
+		withoutRaw(func() {
+			for _, ip := range []string{"127.0.0.1", "::1"} {
+				expect(t, probe(t, NewICMP(), loopback(ip), patience), Up, "")
+			}
+		})
 	})
 }
-
-func testPing(t *testing.T, as func(func()), a Address) {
-	as(func() {
-		r := probe(t, NewICMP(), a, patience)
-		expect(t, r, Up, "")
-		if r.Phases[0].Name != "echo" {
-			t.Errorf("phase: got %q; want echo", r.Phases[0].Name)
-		}
-	})
-}
-
-func withRaw(f func()) { f() }
 
 // withoutRaw calls f on a thread without CAP_NET_RAW, which dies with it.
 func withoutRaw(f func()) {
@@ -81,7 +82,6 @@ func TestICMPWithoutPermissionIsUnknownAndSaysWhatWouldHelp(t *testing.T) {
 	if !insideNamespace(t) {
 		return
 	}
-	setSysctl(t, pingGroups, nobodyPings)
 	withoutRaw(func() {
 		for _, ip := range []string{"127.0.0.1", "::1"} {
 			r := probe(t, NewICMP(), loopback(ip), patience)
@@ -99,9 +99,9 @@ func TestICMPManyProbesAtOnce(t *testing.T) {
 	if !insideNamespace(t) {
 		return
 	}
-	for name, groups := range map[string]string{"raw": nobodyPings, "ping socket": everybodyPings} {
-		t.Run(name, func(t *testing.T) {
-			setSysctl(t, pingGroups, groups)
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			way.choose(t)
 			p := NewICMP()
 			var wg sync.WaitGroup
 			for range 200 {
@@ -137,10 +137,10 @@ func TestICMPForeignRepliesAreNotOurs(t *testing.T) {
 		{"shorter payload", func(e *icmp.Echo) { e.Data = e.Data[:15] }, Down},
 		{"no payload", func(e *icmp.Echo) { e.Data = nil }, Down},
 	}
-	for name, groups := range map[string]string{"raw": nobodyPings, "ping socket": everybodyPings} {
+	for _, way := range ways {
+		way.choose(t)
 		for _, tt := range forgeries {
-			t.Run(name+"/"+tt.name, func(t *testing.T) {
-				setSysctl(t, pingGroups, groups)
+			t.Run(way.name+"/"+tt.name, func(t *testing.T) {
 				within := patience
 				if tt.verdict == Down {
 					within = 50 * time.Millisecond
@@ -186,8 +186,8 @@ func TestICMPCanceledProbeIsUnknown(t *testing.T) {
 		return
 	}
 	setSysctl(t, "net/ipv4/icmp_echo_ignore_all", "1")
-	for _, groups := range []string{nobodyPings, everybodyPings} {
-		setSysctl(t, pingGroups, groups)
+	for _, way := range ways {
+		way.choose(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan Result, 1)
 		go probeOne(ctx, NewICMP(), loopback("127.0.0.1"), results)

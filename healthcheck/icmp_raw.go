@@ -170,11 +170,11 @@ func (r *response) outcome() error {
 
 // openRaw opens a raw socket that receives only what parseResponse reads.
 func openRaw(protocol int) (*net.IPConn, error) {
-	network, any := "ip4:icmp", netip.IPv4Unspecified()
+	network, local := "ip4:icmp", netip.IPv4Unspecified()
 	if protocol == protocolICMPv6 {
-		network, any = "ip6:ipv6-icmp", netip.IPv6Unspecified()
+		network, local = "ip6:ipv6-icmp", netip.IPv6Unspecified()
 	}
-	conn, err := net.ListenIP(network, &net.IPAddr{IP: any.AsSlice()})
+	conn, err := net.ListenIP(network, &net.IPAddr{IP: local.AsSlice()})
 	if isAny(err, syscall.EPERM, syscall.EACCES) {
 		return nil, errNotPermitted
 	}

@@ -14,7 +14,9 @@ import (
 )
 
 // The tests of Monitor run in synctest's bubble, where time passes only while
-// everybody waits: they fake the clock and the prober, and nothing else.
+// everybody waits: they fake the clock and the prober, and nothing else. They
+// keep to some hundred checks: with Go 1.26 the race detector's runtime aborts
+// (CHECK failed in tsan_rtl.cpp) when many goroutines use timers in a bubble.
 
 // script is a Prober that gives verdicts in order, the last one for ever, and
 // notes when it was asked.
@@ -204,22 +206,22 @@ func TestMonitorSpreadsLaterProbes(t *testing.T) {
 	bubble(t, Options{Rand: rand.New(rand.NewPCG(seed, 0)).Float64}, func(t *testing.T, m *Monitor) {
 		s, begin := newScript("O"), time.Now()
 		var checks []Check
-		for i := range 1000 {
+		for i := range 300 {
 			checks = append(checks, check(fmt.Sprint(i), s))
 		}
 		m.Put(checks...)
 		pass(10 * time.Second)
-		inSlot := make(map[time.Duration]int) // of 100 ms: 50 on average
+		inSlot := make(map[time.Duration]int) // of 200 ms: 30 on average
 		for _, at := range s.startsAfter(begin) {
-			inSlot[at/(100*time.Millisecond)]++
+			inSlot[at/(200*time.Millisecond)]++
 		}
 		for slot, n := range inSlot {
-			if slot > 0 && (n < 15 || n > 100) {
-				t.Errorf("seed %d: probes in 100 ms from %v on: got %d; want about 50", seed, slot*100*time.Millisecond, n)
+			if slot > 0 && slot < 50 && (n < 5 || n > 70) {
+				t.Errorf("seed %d: probes in 200 ms from %v on: got %d; want about 30", seed, slot*200*time.Millisecond, n)
 			}
 		}
-		if inSlot[0] < 1000 {
-			t.Errorf("probes at once: got %d; want one of each of 1000 checks", inSlot[0])
+		if inSlot[0] < 300 {
+			t.Errorf("probes at once: got %d; want one of each of 300 checks", inSlot[0])
 		}
 	})
 }
@@ -428,22 +430,28 @@ func TestMonitorRunWaitsForCallbacksAndMayRunAgain(t *testing.T) {
 }
 
 func TestMonitorWaitingChecksHoldNoGoroutine(t *testing.T) {
-	bubble(t, Options{}, func(t *testing.T, m *Monitor) {
-		before := runtime.NumGoroutine()
-		s := newScript("O")
-		for i := range 10_000 {
-			c := check(fmt.Sprint(i), s)
-			c.Interval = time.Hour
-			m.Put(c)
+	const checks = 10_000
+	m, p := NewMonitor(Options{Concurrency: 100, Rand: middle}), instant{answered: make(chan struct{}, checks)}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { m.Run(ctx) })
+	before := runtime.NumGoroutine()
+	for i := range checks {
+		c := check(fmt.Sprint(i), p)
+		c.Interval = time.Hour
+		m.Put(c)
+	}
+	for range checks {
+		<-p.answered
+	}
+	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("goroutines with %d waiting checks: got %d; want at most %d, as before",
+				checks, runtime.NumGoroutine(), before)
 		}
-		pass(0)
-		if got := s.probes(); got != 10_000 {
-			t.Errorf("first probes: got %d; want 10000", got)
-		}
-		if after := runtime.NumGoroutine(); after > before {
-			t.Errorf("goroutines with 10000 waiting checks: got %d; want at most %d, as before", after, before)
-		}
-	})
+	}
+	stop()
+	running.Wait()
 }
 
 // guard is a Prober that fails the test when two probes of a check overlap.
@@ -522,10 +530,10 @@ func TestMonitorOverRandomHistories(t *testing.T) {
 }
 
 // instant is a Prober that answers at once and counts.
-type instant struct{ left chan struct{} }
+type instant struct{ answered chan struct{} }
 
 func (p instant) Probe(_ context.Context, a Address) Result {
-	p.left <- struct{}{}
+	p.answered <- struct{}{}
 	return Result{Address: a, Verdict: Up}
 }
 
@@ -533,7 +541,7 @@ func (p instant) Probe(_ context.Context, a Address) Result {
 // checks that are all overdue.
 func BenchmarkMonitor(b *testing.B) {
 	const checks = 10_000
-	p := instant{left: make(chan struct{}, 1024)}
+	p := instant{answered: make(chan struct{}, 1024)}
 	m := NewMonitor(Options{})
 	before := heapInUse()
 	for i := range checks {
@@ -550,13 +558,13 @@ func BenchmarkMonitor(b *testing.B) {
 	}()
 	b.ReportAllocs()
 	for b.Loop() {
-		<-p.left
+		<-p.answered
 	}
 	b.ReportMetric(perCheck, "B/check")
 	stop()
 	for {
 		select {
-		case <-p.left:
+		case <-p.answered:
 		case <-stopped:
 			return
 		}

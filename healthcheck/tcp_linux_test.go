@@ -239,14 +239,13 @@ func TestRouterDecidesTCP(t *testing.T) {
 
 func TestRouterDecidesRawPing(t *testing.T) {
 	if insideNamespace(t) {
-		setSysctl(t, pingGroups, nobodyPings)
 		testRouterDecides(t, NewICMP())
 	}
 }
 
 func TestRouterDecidesUnprivilegedPing(t *testing.T) {
 	if insideNamespace(t) {
-		setSysctl(t, pingGroups, everybodyPings)
+		permitPingSockets(t)
 		testRouterDecides(t, NewICMP())
 	}
 }

@@ -174,12 +174,18 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"add to an unknown pool", func() error { return s.AddBackend(t.Context(), "nowhere", backendAt(t, "10.0.0.1:1")) }, ErrUnknown},
 		{"add twice", func() error { return s.AddBackend(t.Context(), "pool", backendAt(t, a)) }, ErrDuplicate},
-		{"add the same name", func() error { return s.AddBackend(t.Context(), "pool", config.Backend{Name: b, Address: addressOf(t, "10.0.0.1:1")}) }, ErrDuplicate},
-		{"add all addresses", func() error { return s.AddBackend(t.Context(), "pool", config.Backend{Address: addressOf(t, "0.0.0.0:1")}) }, ErrRefused},
+		{"add the same name", func() error {
+			return s.AddBackend(t.Context(), "pool", config.Backend{Name: b, Address: addressOf(t, "10.0.0.1:1")})
+		}, ErrDuplicate},
+		{"add all addresses", func() error {
+			return s.AddBackend(t.Context(), "pool", config.Backend{Address: addressOf(t, "0.0.0.0:1")})
+		}, ErrRefused},
 		{"add a multicast address", func() error { return s.AddBackend(t.Context(), "pool", backendAt(t, "224.0.0.1:1")) }, ErrRefused},
 		{"add a link-local address", func() error { return s.AddBackend(t.Context(), "pool", backendAt(t, "169.254.169.254:80")) }, ErrRefused},
 		{"add a link-local IPv6 address", func() error { return s.AddBackend(t.Context(), "pool", backendAt(t, "[fe80::1]:80")) }, ErrRefused},
-		{"add port 0", func() error { return s.AddBackend(t.Context(), "pool", config.Backend{Address: addressOf(t, "10.0.0.1:0")}) }, ErrRefused},
+		{"add port 0", func() error {
+			return s.AddBackend(t.Context(), "pool", config.Backend{Address: addressOf(t, "10.0.0.1:0")})
+		}, ErrRefused},
 		{"add our own listener", func() error { return s.AddBackend(t.Context(), "pool", backendAt(t, own)) }, ErrRefused},
 		{"weight out of range", func() error { return s.SetBackend(t.Context(), "pool", a, Settings{Weight: ptr(257)}) }, ErrRefused},
 		{"an unknown backend", func() error { return s.SetBackend(t.Context(), "pool", "nobody", Settings{Weight: ptr(1)}) }, ErrUnknown},
