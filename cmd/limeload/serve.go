@@ -5,12 +5,10 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/server"
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -53,6 +51,7 @@ func serveFlags(fs *pflag.FlagSet, f *config.Flags) {
 	text(&f.DrainTimeout, "drain-timeout", "`duration` that sessions have to end when the process stops")
 	text(&f.Engine, "engine", "`type` of engine: auto, splice, copy")
 	text(&f.Threads, "threads", "`number` of loops; 0 = one per CPU")
+	text(&f.Admin, "admin", "`address` of the admin API: 127.0.0.1:5480, unix:/path, \"\" = off")
 	text(&f.LogLevel, "log-level", "`level`: trace, debug, info, warn, error")
 	text(&f.LogFormat, "log-format", "`format`: auto, json, console")
 }
@@ -103,6 +102,11 @@ func serve(load func() (*config.Config, error)) error {
 		return failed(err)
 	}
 	p := &process{Server: s, log: log, flush: flush, load: load, done: make(chan struct{})}
+	stopAdmin, err := p.serveAdmin(&cfg.Admin)
+	if err != nil {
+		return failed(err)
+	}
+	defer stopAdmin() // last: while sessions drain it tells that they do
 	defer close(p.done)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP) // before a client can know that we run
@@ -111,57 +115,4 @@ func serve(load func() (*config.Config, error)) error {
 		return failed(err)
 	}
 	return nil
-}
-
-// process is a server that signals steer.
-type process struct {
-	*server.Server
-	log   zerolog.Logger
-	flush func()
-	load  func() (*config.Config, error)
-	done  chan struct{} // closed when it has ended
-}
-
-// obey follows signals: reloads until the first one that stops, and ends the
-// process at the second of those.
-func (p *process) obey(signals chan os.Signal) {
-	defer signal.Stop(signals)
-	for stops := 0; ; {
-		var sig os.Signal
-		select {
-		case sig = <-signals:
-		case <-p.done:
-			return
-		}
-		p.log.Info().Str("signal", sig.String()).Msg("signal")
-		switch {
-		case sig == syscall.SIGHUP:
-			p.reload()
-		case stops == 0:
-			stops++
-			go p.Shutdown(context.Background())
-		default:
-			p.log.Warn().Msg("second signal: exit at once")
-			p.flush()
-			os.Exit(exitFailed)
-		}
-	}
-}
-
-// reload applies the configuration as it is now, or tells every problem of it.
-func (p *process) reload() {
-	select {
-	case <-p.Started():
-	case <-p.done:
-		return
-	}
-	cfg, err := p.load()
-	if err == nil {
-		_, err = p.Apply(context.Background(), cfg)
-	}
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			p.log.Error().Str("problem", strings.TrimSuffix(line, "\n")).Msg("reload failed, nothing changed")
-		}
-	}
 }

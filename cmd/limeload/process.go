@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/limeload/limeload/pkg/admin"
+	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/server"
+	"github.com/rs/zerolog"
+)
+
+// process is a server that signals steer.
+type process struct {
+	*server.Server
+	log   zerolog.Logger
+	flush func()
+	load  func() (*config.Config, error)
+	done  chan struct{} // closed when it has ended
+}
+
+// obey follows signals: reloads until the first one that stops, and ends the
+// process at the second of those.
+func (p *process) obey(signals chan os.Signal) {
+	defer signal.Stop(signals)
+	for stops := 0; ; {
+		var sig os.Signal
+		select {
+		case sig = <-signals:
+		case <-p.done:
+			return
+		}
+		p.log.Info().Str("signal", sig.String()).Msg("signal")
+		switch {
+		case sig == syscall.SIGHUP:
+			p.reload(context.Background())
+		case stops == 0:
+			stops++
+			go p.Shutdown(context.Background())
+		default:
+			p.log.Warn().Msg("second signal: exit at once")
+			p.flush()
+			os.Exit(exitFailed)
+		}
+	}
+}
+
+// reload applies the configuration as it is now, or tells every problem of it.
+func (p *process) reload(ctx context.Context) ([]config.Change, error) {
+	select {
+	case <-p.Started():
+	case <-p.done:
+		return nil, server.ErrClosed
+	}
+	cfg, err := p.load()
+	var changes []config.Change
+	if err == nil {
+		changes, err = p.Apply(ctx, cfg)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			p.log.Error().Str("problem", strings.TrimSuffix(line, "\n")).Msg("reload failed, nothing changed")
+		}
+	}
+	return changes, err
+}
+
+// serveAdmin opens the admin API, if it is on. The function that comes with it stops
+// it and waits. The default socket is a convenience: where it cannot be had, that is
+// told and the server runs without.
+func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
+	ln, err := admin.Listen(c.Listen)
+	if err != nil && c.Listen.Default {
+		p.log.Warn().Err(err).Msg("no admin API")
+		ln, err = nil, nil
+	}
+	if err != nil || ln == nil {
+		return func() {}, err
+	}
+	h, err := admin.Handler(p.Server, admin.Options{
+		Version: versionText(), TokenFile: c.TokenFile, Reload: p.reload,
+	}, ln.Addr().Network() == "unix")
+	if err != nil {
+		ln.Close()
+		return nil, err
+	}
+	p.log.Info().Str("address", adminAddress(ln)).Msg("admin API")
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := admin.Serve(ctx, ln, h); err != nil {
+			p.log.Error().Err(err).Msg("admin API")
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}, nil
+}
+
+func adminAddress(ln net.Listener) string {
+	if ln.Addr().Network() == "unix" {
+		return "unix:" + ln.Addr().String()
+	}
+	return "http://" + ln.Addr().String()
+}

@@ -1,0 +1,127 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+)
+
+// maxBody bounds the body of a request, in bytes.
+const maxBody = 1 << 20
+
+// readToken reads the bearer token. A file that others than its owner may read is
+// refused: it would be no secret.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("admin.token_file: %s has mode %04o; want one that only its owner may read, such as 0600", path, info.Mode().Perm())
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" {
+		return "", fmt.Errorf("admin.token_file: %s is empty", path)
+	}
+	return token, nil
+}
+
+// guard is what every request passes, in this order: a host that is ours, so that no
+// foreign name can be rebound to this address; for changes an origin that is ours;
+// the token; a bounded body.
+func guard(token string, local bool, next http.Handler) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusForbidden, "a page of another origin may not change anything here")
+	}))
+	checked := origin.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !open(r.URL.Path) && !authorized(r, token) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="limeload"`)
+			problem(w, http.StatusUnauthorized, "want the header Authorization: Bearer TOKEN")
+			return
+		}
+		if r.ContentLength > maxBody {
+			w.Header().Set("Connection", "close") // what follows on it is the rest of the body
+			problem(w, http.StatusRequestEntityTooLarge, "the body may have at most 1 MiB")
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !local && !ownHost(r.Host) {
+			problem(w, http.StatusMisdirectedRequest, "the host must be an IP address or localhost")
+			return
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		checked.ServeHTTP(w, r)
+	})
+}
+
+// open paths need no token: they tell only whether the process is well.
+func open(path string) bool { return path == "/healthz" || path == "/readyz" }
+
+func authorized(r *http.Request, token string) bool {
+	if token == "" {
+		return true
+	}
+	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(token))
+	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// ownHost accepts what no name server can rebind.
+func ownHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	_, err := netip.ParseAddr(host)
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+// explained answers with problem details where mux knows no such resource or method;
+// by itself it would with a line of text.
+func explained(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		none := refusal{header: w.Header(), status: http.StatusNotFound}
+		h.ServeHTTP(&none, r)
+		problem(w, none.status, r.Method+" "+r.URL.Path+": see /api/v1/openapi.json for what there is")
+	})
+}
+
+// refusal notes the status of an answer and drops its body.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (r *refusal) Header() http.Header         { return r.header }
+func (r *refusal) WriteHeader(status int)      { r.status = status }
+func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }
+
+// problem answers with problem details, RFC 9457.
+func problem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]any{"status": status, "title": http.StatusText(status), "detail": detail})
+}
