@@ -1,3 +1,5 @@
+//go:build !simkernel
+
 // Package sys holds every system call of the datapath, one thin function each.
 //
 // Calls that cannot block go through RawSyscall, which skips the scheduler's
@@ -8,6 +10,7 @@ package sys
 
 import (
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +18,9 @@ import (
 
 // Errno is the system's error number; 0 is success.
 type Errno = unix.Errno
+
+// Since is the time that has passed since t, which time.Now answered.
+func Since(t time.Time) time.Duration { return time.Since(t) }
 
 // Recv reads what the socket holds, at most len(b) bytes. 0 and no error is the
 // end of the stream. len(b) must not be 0.

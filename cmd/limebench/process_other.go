@@ -1,0 +1,12 @@
+//go:build !linux
+
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+var terminate = os.Interrupt
+
+func underUs() *syscall.SysProcAttr { return nil }

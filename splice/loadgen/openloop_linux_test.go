@@ -1,0 +1,120 @@
+package loadgen
+
+import (
+	"io"
+	"testing"
+	"time"
+)
+
+// stall is a server that answers at once, but for one message, which it keeps until
+// release, which nil never is. It tells how long it kept it.
+func stall(release <-chan struct{}) (handle func(peer), kept *time.Duration) {
+	kept = new(time.Duration)
+	return func(p peer) {
+		_, _ = io.CopyN(p, p, 10*defaultSize)
+		b := make([]byte, defaultSize)
+		if _, err := io.ReadFull(p, b); err != nil {
+			return
+		}
+		begun := time.Now()
+		select {
+		case <-release:
+		case <-p.over:
+		}
+		*kept = time.Since(begun)
+		_, _ = p.Write(b)
+		_, _ = io.Copy(p, p)
+	}, kept
+}
+
+// TestOpenLoopLatencyIncludesTheQueue: while the one connection waits for its answer,
+// operations fall due that cannot begin. Each of them carries its wait; in a closed
+// loop only the one operation does.
+func TestOpenLoopLatencyIncludesTheQueue(t *testing.T) {
+	const due = 100
+	release := make(chan struct{})
+	handle, kept := stall(release)
+	r := start(t, Options{Targets: double(t, handle), Works: []Work{{Connections: 1, Rate: 1000}}, Duration: 2 * time.Second, Threads: 1})
+	until(t, "operations to fall due behind the stalled one", func() bool { return r.Snapshot().Behind >= due })
+	close(release)
+	res, err := r.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := res.Reports[0]
+	long := countAbove(p.Latency, *kept/2)
+	if want := uint64(due / 2 * 9 / 10); long < want {
+		t.Errorf("the server kept one message for %s: got %d operations that took more than half of that; want at least %d", *kept, long, want)
+	}
+	if got := p.Latency.Percentile(100); got < *kept*9/10 {
+		t.Errorf("got a longest latency of %s; want at least the stall's %s", got, *kept)
+	}
+	if p.Latency.Count() != p.Operations+p.Unfinished {
+		t.Errorf("got %d latencies; want one for each of %d operations and %d unfinished", p.Latency.Count(), p.Operations, p.Unfinished)
+	}
+}
+
+func TestClosedLoopLatencyOfAStall(t *testing.T) {
+	release := make(chan struct{})
+	handle, kept := stall(release)
+	r := start(t, Options{Targets: double(t, handle), Works: []Work{{Connections: 1}}, Duration: 500 * time.Millisecond, Threads: 1})
+	<-r.Begun()
+	time.AfterFunc(200*time.Millisecond, func() { close(release) })
+	res, err := r.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := countAbove(res.Reports[0].Latency, *kept/2); got != 1 {
+		t.Errorf("got %d operations longer than half the stall; want the stalled one alone", got)
+	}
+}
+
+// TestOpenLoopCountsTheUnfinished: a server that never answers again leaves one sample
+// for every operation that was due, not none.
+func TestOpenLoopCountsTheUnfinished(t *testing.T) {
+	handle, _ := stall(nil)
+	res, err := start(t, Options{Targets: double(t, handle), Works: []Work{{Connections: 1, Rate: 1000}}, Duration: 300 * time.Millisecond, Threads: 1, Timeout: time.Second}).Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := res.Reports[0]
+	if got, want := p.Latency.Count(), uint64(300); got != want {
+		t.Errorf("got %d latencies; want one for each of %d operations that were due", got, want)
+	}
+	if p.Unfinished < 280 {
+		t.Errorf("got %d unfinished; want all but the first few of 300", p.Unfinished)
+	}
+	if got, want := p.Latency.Percentile(100), 250*time.Millisecond; got < want {
+		t.Errorf("got a longest wait of %s; want nearly the whole window", got)
+	}
+}
+
+// TestOpenLoopLosesIdleConnections: a connection that the server ends while nothing is
+// due is opened again, and the schedule is kept with those that there are.
+func TestOpenLoopLosesIdleConnections(t *testing.T) {
+	const rate = 20
+	targets := double(t, echoThen(end)) // the opening message, and no other
+	r := start(t, Options{Targets: targets, Works: []Work{{Connections: 4, Rate: rate}}, Duration: 700 * time.Millisecond, Threads: 1})
+	res, err := r.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := res.Reports[0]
+	if got := p.Errors.Count[Closed]; got < 8 || got != p.Errors.Total() {
+		t.Errorf("got %v, first %v; want every connection closed several times", p.Errors.Count, p.Errors.First)
+	}
+	j := r.threads[0].jobs[0]
+	if n := len(j.free); n > 4 {
+		t.Errorf("got %d free connections; want at most the 4 that there are", n)
+	}
+}
+
+// countAbove is how many latencies are longer than d.
+func countAbove(l Latency, d time.Duration) (n uint64) {
+	for _, b := range l.h.Distribution() {
+		if b.From > int64(d) {
+			n += uint64(b.Count)
+		}
+	}
+	return n
+}
