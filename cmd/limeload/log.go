@@ -3,24 +3,20 @@ package main
 import (
 	"io"
 	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/logqueue"
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
-	"github.com/rs/zerolog/diode"
 )
 
 // logQueue is how many lines may wait for the writer; those beyond are dropped and
 // counted, because a log that nobody reads must not stop the traffic.
 const logQueue = 8192
 
-// logPoll is how often the writer looks for lines. Without polling it waits for a
-// signal that diode gives without its lock, and that gets lost now and then: the
-// line then stays in the queue until there is another one.
-const logPoll = 10 * time.Millisecond
+// logBatch is how many bytes of lines that wait are written at once.
+const logBatch = 32 << 10
 
 // newLogger writes to standard error, asynchronously. The function that comes with
 // it writes what is queued and must be called before the program ends.
@@ -33,38 +29,23 @@ func newLogger(c *config.Log) (zerolog.Logger, func()) {
 	if err != nil {
 		level = zerolog.InfoLevel // Validate has seen to it
 	}
-	out := &lossyWriter{out: format(os.Stderr, c.Format)}
-	queue := diode.NewWriter(out, logQueue, logPoll, out.lost)
+	out, batch := format(os.Stderr, c.Format)
+	queue := logqueue.New(out, logQueue, batch, tellDropped)
 	log := zerolog.New(queue).Level(level).With().Timestamp().Logger()
-	return log, sync.OnceFunc(func() {
-		queue.Close()
-		out.report()
-	})
+	return log, func() { queue.Close() }
 }
 
-func format(f *os.File, format string) io.Writer {
-	if format == config.FormatJSON || format == config.FormatAuto && !isatty.IsTerminal(f.Fd()) {
-		return f
+// format answers the writer for lines of JSON, and how many bytes of them it takes at
+// once: the one that makes them readable takes one line at a time.
+func format(f *os.File, format string) (out io.Writer, batch int) {
+	terminal := isatty.IsTerminal(f.Fd())
+	if format == config.FormatJSON || format == config.FormatAuto && !terminal {
+		return f, logBatch
 	}
-	return zerolog.ConsoleWriter{Out: f, TimeFormat: "15:04:05.000", NoColor: !isatty.IsTerminal(f.Fd()) || os.Getenv("NO_COLOR") != ""}
+	return zerolog.ConsoleWriter{Out: f, TimeFormat: "15:04:05.000", NoColor: !terminal || os.Getenv("NO_COLOR") != ""}, 0
 }
 
-// lossyWriter says, before the next line that is written, how many were dropped.
-type lossyWriter struct {
-	out     io.Writer
-	dropped atomic.Int64
-}
-
-func (w *lossyWriter) lost(n int) { w.dropped.Add(int64(n)) }
-
-func (w *lossyWriter) Write(line []byte) (int, error) {
-	w.report()
-	return w.out.Write(line)
-}
-
-func (w *lossyWriter) report() {
-	if n := w.dropped.Swap(0); n > 0 {
-		log := zerolog.New(w.out).With().Timestamp().Logger()
-		log.Warn().Int64("lines", n).Msg("log lines dropped")
-	}
+func tellDropped(out io.Writer, lines int64) {
+	log := zerolog.New(out).With().Timestamp().Logger()
+	log.Warn().Int64("lines", lines).Msg("log lines dropped")
 }

@@ -1,0 +1,113 @@
+// Package logqueue puts a bounded queue between those who log and a slow writer.
+//
+// Write never blocks: it copies the line into a queue that one goroutine empties. A
+// line that finds the queue full is dropped and counted, and the next line that gets
+// through is preceded by one that says how many. So a log that nobody reads costs
+// lines, never traffic.
+package logqueue
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// Writer is an io.WriteCloser in front of another one. All methods may be called by
+// any number of goroutines.
+type Writer struct {
+	out     io.Writer
+	batch   int
+	report  func(out io.Writer, lines int64)
+	lines   chan *[]byte
+	dropped atomic.Int64
+	spare   sync.Pool // of *[]byte
+	ended   chan struct{}
+
+	closing sync.RWMutex // held for reading by Write
+	closed  bool
+}
+
+// New starts a writer with room for size lines. Lines that wait are written together,
+// up to about batch bytes at once; with 0 each is a Write of its own. report is
+// called, between lines, to write down how many were dropped since it was called
+// last.
+func New(out io.Writer, size, batch int, report func(out io.Writer, lines int64)) *Writer {
+	w := &Writer{out: out, batch: batch, report: report, lines: make(chan *[]byte, size), ended: make(chan struct{})}
+	w.spare.New = func() any { return new([]byte) }
+	go w.empty()
+	return w
+}
+
+// Write queues a copy of line, or drops it. It always answers its length and no
+// error.
+func (w *Writer) Write(line []byte) (int, error) {
+	w.closing.RLock()
+	defer w.closing.RUnlock()
+	if w.closed {
+		return len(line), nil
+	}
+	b := w.spare.Get().(*[]byte)
+	*b = append((*b)[:0], line...)
+	select {
+	case w.lines <- b:
+	default:
+		w.dropped.Add(1)
+		w.spare.Put(b)
+	}
+	return len(line), nil
+}
+
+// Close writes what is queued and returns when that is done. Lines that come later
+// are lost.
+func (w *Writer) Close() error {
+	w.closing.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.lines)
+	}
+	w.closing.Unlock()
+	<-w.ended
+	return nil
+}
+
+func (w *Writer) empty() {
+	defer close(w.ended)
+	var together []byte
+	for b := range w.lines {
+		w.tellDropped()
+		together = w.take(together[:0], b)
+		for len(together) < w.batch {
+			b, ok := w.next()
+			if !ok {
+				break
+			}
+			together = w.take(together, b)
+		}
+		w.out.Write(together)
+	}
+	w.tellDropped()
+}
+
+// next answers a line that waits already.
+func (w *Writer) next() (b *[]byte, ok bool) {
+	select {
+	case b, ok = <-w.lines:
+	default:
+	}
+	return b, ok
+}
+
+// take appends a line and recycles its buffer, unless that is a rare giant.
+func (w *Writer) take(together []byte, b *[]byte) []byte {
+	together = append(together, *b...)
+	if cap(*b) <= 4<<10 {
+		w.spare.Put(b)
+	}
+	return together
+}
+
+func (w *Writer) tellDropped() {
+	if n := w.dropped.Swap(0); n > 0 {
+		w.report(w.out, n)
+	}
+}
