@@ -16,6 +16,7 @@ need "/usr/lib/postgresql/*/bin/postgres" postgresql
 need "psql" postgresql-client
 need "redis-server" redis-server
 need "ip" iproute2
+need "promtool" prometheus
 
 [ -n "$missing" ] || exit 0
 if [ -n "${NO_DEPS:-}" ]; then

@@ -81,7 +81,7 @@ func serve(t *testing.T, engine, config string) *limeload {
 	l := &limeload{t: t, log: newLogbook(), exited: make(chan struct{})}
 	l.cmd = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), "serve", "-c", file)
 	l.cmd.Args[0] = "limeload"
-	l.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // no lingering at exit
+	l.cmd.Env = append(os.Environ(), "RUNTIME_DIRECTORY="+filepath.Dir(file), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // no lingering at exit
 	l.cmd.Stdout, l.cmd.Stderr = l.log, l.log
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := l.cmd.Start(); err != nil {

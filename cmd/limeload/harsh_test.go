@@ -266,7 +266,9 @@ func serveUnder(t *testing.T, files int, pools ...pool) *instance {
 		t.Fatal(err)
 	}
 	limit := fmt.Sprintf(`ulimit -n %d; exec "$@"`, files)
-	p, err := start(exec.Command("sh", "-c", limit, "sh", "limeload", "serve", "-c", file), filepath.Join(dir, "limeload"))
+	c := exec.Command("sh", "-c", limit, "sh", "limeload", "serve", "-c", file)
+	c.Env = append(os.Environ(), "RUNTIME_DIRECTORY="+dir)
+	p, err := start(c, filepath.Join(dir, "limeload"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,19 +38,22 @@ const leaves = "splice balancer healthcheck pkg/config "
 // from pkg/server on down knows a library for metrics, and only a driver or a
 // command may.
 var layers = []layer{
-	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/client pkg/server", "*"},
+	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/client pkg/server pkg/logqueue", "*"},
 	{"cmd/limebench", leaves + "pkg/demo pkg/client pkg/server splice/loadgen", "*"},
 
 	{"pkg/demo", leaves + "pkg/admin pkg/metrics pkg/client pkg/server splice/loadgen", "*"},
 	{"pkg/admin", leaves + "pkg/check pkg/client pkg/server", "*"},
 	{"pkg/metrics", leaves + "pkg/client pkg/server", "*"},
 	{"pkg/check", leaves + "pkg/server", ""},
+	{"pkg/soak", leaves + "pkg/proxy pkg/server", "*"},
 
 	{"pkg/client", leaves, ""},
 
 	{"pkg/server", leaves + "pkg/proxy", "github.com/rs/zerolog golang.org/x/sys"},
 
 	{"pkg/proxy", leaves, "github.com/rs/zerolog"},
+
+	{"pkg/logqueue", "", ""},
 
 	{"pkg/config", "", "github.com/pelletier/go-toml/v2"},
 	{"healthcheck", "", "golang.org/x/sys golang.org/x/net"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/limeload/limeload/pkg/admin"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/metrics"
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/rs/zerolog"
 )
@@ -83,6 +84,7 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 	}
 	h, err := admin.Handler(p.Server, admin.Options{
 		Version: versionText(), TokenFile: c.TokenFile, Reload: p.reload,
+		Metrics: metrics.Handler(p.Server, metrics.Build{Version: versionOf(), Commit: commitOf()}),
 	}, ln.Addr().Network() == "unix")
 	if err != nil {
 		ln.Close()

@@ -55,22 +55,30 @@ func strictArgs(root *cobra.Command) {
 
 // versionText is the version with the commit and the Go version it was built with.
 func versionText() string {
-	v, c := version, commit
+	return versionOf() + " (commit " + commitOf() + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + ")"
+}
+
+func versionOf() string {
+	info, ok := debug.ReadBuildInfo()
+	switch {
+	case version != "":
+		return version
+	case ok && info.Main.Version != "":
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func commitOf() string {
+	if commit != "" {
+		return commit
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		if v == "" {
-			v = info.Main.Version
-		}
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && c == "" {
-				c = s.Value
+			if s.Key == "vcs.revision" {
+				return s.Value
 			}
 		}
 	}
-	if v == "" {
-		v = "(devel)"
-	}
-	if c == "" {
-		c = "unknown"
-	}
-	return v + " (commit " + c + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + ")"
+	return "unknown"
 }

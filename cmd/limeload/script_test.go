@@ -234,6 +234,10 @@ func program(ts *testscript.TestScript, args []string) *exec.Cmd {
 	if len(args) == 0 {
 		ts.Fatalf("which program?")
 	}
+	// The default socket of the admin API is one for each process.
+	if run, err := os.MkdirTemp(ts.MkAbs("."), "run"); err == nil {
+		env = append(env, "RUNTIME_DIRECTORY="+run)
+	}
 	c := exec.Command(args[0], args[1:]...)
 	c.Env, c.Dir = env, ts.MkAbs(".")
 	if alone {

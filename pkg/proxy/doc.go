@@ -12,7 +12,8 @@
 // A Pool is a balancer's pool with what dialing needs; a Target is what the pool
 // knows about one backend beyond balancing: its addresses and its counters, which
 // live as long as the backend keeps its name and address. Counters are atomics
-// that a snapshot copies out; nothing here knows how they are shown.
+// that a snapshot copies out; nothing here knows how they are shown. The engine counts
+// bytes per session; Listener.Settle carries those of live sessions to the totals.
 //
 // Everything runs on the engine's threads and never blocks: the logger must write
 // asynchronously.

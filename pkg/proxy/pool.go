@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/healthcheck"
+	"github.com/limeload/limeload/splice"
 )
 
 // Pool is where a listener's sessions go.
@@ -15,6 +17,10 @@ type Pool struct {
 
 	dialing atomic.Pointer[Dialing]
 	turn    atomic.Uint32 // for Dialing.Source
+
+	// Counts that outlive the backends.
+	Connect         Histogram // time that successful attempts took
+	splice.Counters           // bytes of all sessions, of live ones as of the last Settle
 }
 
 // Dialing is how a pool's backends are connected to.
@@ -59,10 +65,16 @@ type Target struct {
 	addrs atomic.Pointer[[]netip.AddrPort]
 	good  atomic.Uint32 // index of the address that answered last
 
-	Sessions     atomic.Uint64 // connected since the start
-	Dials        atomic.Uint64 // attempts
-	DialFailures atomic.Uint64 // attempts that were the backend's fault
-	Up, Down     atomic.Uint64 // bytes of ended sessions
+	Sessions     atomic.Uint64            // connected since the start
+	Dials        atomic.Uint64            // attempts
+	DialFailures [NumCauses]atomic.Uint64 // attempts that were the backend's fault, by Cause
+	ConnectTime  atomic.Int64             // nanoseconds that successful attempts took together
+
+	splice.Counters // bytes of all sessions, of live ones as of the last Settle
+
+	// Counted by whoever runs the probes.
+	Probes        [healthcheck.Down + 1]atomic.Uint64 // by healthcheck.Verdict
+	HealthChanges atomic.Uint64
 
 	failing atomic.Bool // the last attempt failed: tell people once
 }

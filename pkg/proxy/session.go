@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/limeload/limeload/balancer"
@@ -17,9 +18,16 @@ const retryPause = 200 * time.Millisecond
 var errUnresolved = errors.New("dns: the host name is not resolved")
 
 // session is one admitted client. The engine owns it between Open and the end of
-// Close; then it goes back to its listener.
+// Close; then it goes back to its listener's roster, for the next client.
 type session struct {
-	counters splice.Counters
+	meter meter
+	visit
+	number uint32        // in the roster; never changes
+	next   atomic.Uint32 // the number of the next idle one, while idle; 0: none
+}
+
+// visit is what a session knows of its client. It is zero while the session is idle.
+type visit struct {
 	listener *Listener
 	conf     *Conf
 	peer     splice.Peer
@@ -89,7 +97,7 @@ func (s *session) picked(b *balancer.Backend) {
 func (s *session) endpoint(d *Dialing) splice.Endpoint {
 	t := s.target
 	t.Dials.Add(1)
-	ep := splice.Endpoint{Timeout: d.Timeout, Timeouts: &s.conf.Timeouts, Counters: &s.counters}
+	ep := splice.Endpoint{Timeout: d.Timeout, Timeouts: &s.conf.Timeouts, Counters: &s.meter.live}
 	if t.Unix != "" {
 		ep.Unix, s.addr = t.Unix, netip.AddrPort{}
 		return ep
@@ -120,7 +128,7 @@ func (s *session) blame(err error) {
 	if splice.LocalError(err) {
 		return
 	}
-	s.target.DialFailures.Add(1)
+	s.target.DialFailures[causeOf(err)].Add(1)
 	if !s.target.failing.Swap(true) {
 		s.listener.log.Warn().Str("pool", s.conf.Pool.Name).Str("backend", s.target.Name).
 			Str("backend_address", s.address()).Err(err).Msg("connect failed")
@@ -129,9 +137,12 @@ func (s *session) blame(err error) {
 
 // Connected implements splice.Connected.
 func (s *session) Connected(took time.Duration) {
-	t := s.target
+	t, p := s.target, s.conf.Pool
 	s.connect = took
 	t.Sessions.Add(1)
+	t.ConnectTime.Add(int64(took))
+	p.Connect.Observe(took)
+	s.meter.start([...]*splice.Counters{&s.listener.Counters, &p.Counters, &t.Counters})
 	if n := len(t.Addrs()); s.spent > 0 && n > 0 {
 		t.good.Store(uint32((int(t.good.Load()) + s.spent) % n))
 	}
@@ -148,18 +159,16 @@ func (s *session) Close(r splice.Result) {
 	}
 	if s.backend != nil {
 		s.backend.Release()
-		s.target.Up.Add(r.Up)
-		s.target.Down.Add(r.Down)
 	}
+	s.meter.stop(r.Up, r.Down)
 	l := s.listener
 	l.Ended[r.Reason].Add(1)
-	l.Up.Add(r.Up)
-	l.Down.Add(r.Down)
+	l.Duration.Observe(r.Duration)
 	if s.conf.Access {
 		s.logLine(&r)
 	}
-	*s = session{}
-	l.idle.Put(s)
+	s.visit = visit{}
+	l.roster.give(s)
 }
 
 // logLine writes the session's one line; docs/operations.md explains its fields.

@@ -230,11 +230,13 @@ func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) 
 		Interval:  h.Interval, FastInterval: h.FastInterval, DownInterval: h.DownInterval,
 		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall,
 		OnResult: func(r healthcheck.Result) {
+			target.Probes[r.Verdict].Add(1)
 			s.log.Debug().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("verdict", r.Verdict.String()).Str("reason", r.Text()).
 				Float64("duration", r.Took.Seconds()).Msg("probe")
 		},
 		OnChange: func(c healthcheck.Change) {
+			target.HealthChanges.Add(1)
 			p.balancer.SetHealth(b, health(c.New))
 			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
@@ -9,44 +10,71 @@ import (
 	"github.com/limeload/limeload/splice"
 )
 
+// Durations, Cause and their kin are pkg/proxy's, for those who read a Snapshot.
+type (
+	Durations = proxy.Durations
+	Cause     = proxy.Cause
+)
+
+const (
+	DurationBuckets = proxy.Buckets
+	NumCauses       = proxy.NumCauses
+)
+
+// DurationBound is the upper bound of a bucket of Durations: 2 to the answer, in
+// seconds.
+func DurationBound(bucket int) (exponent int) { return proxy.Bound(bucket) }
+
 // Snapshot is a copy of the server's state. Its counts were read one after another
-// while sessions came and went.
+// while sessions came and went. Counts of one thing never fall from one Snapshot to
+// the next one. Bytes are those of live sessions too.
 type Snapshot struct {
 	Stopping  bool
 	Sessions  int // that live now, in all listeners
+	Limit     int // of Sessions, by the open files; 0 = none
 	Listeners []ListenerSnapshot
 	Pools     []PoolSnapshot
 	Loops     []splice.LoopStats
 }
 
-// ListenerSnapshot is one listener. Bytes are those of ended sessions.
+// ListenerSnapshot is one listener.
 type ListenerSnapshot struct {
 	Name     string
 	Pool     string
 	Addrs    []netip.AddrPort // bound; the zero value for a unix socket
+	Shut     bool             // refuses clients, because its pool is down
 	Active   int
+	Limit    int                       // max_connections; 0 = none of its own
 	Sessions uint64                    // since the start
 	Ended    [splice.NumReasons]uint64 // by splice.Reason
 	Up, Down uint64
 	Retries  uint64
+	Duration Durations // of ended sessions
 }
 
-// PoolSnapshot is one pool.
+// PoolSnapshot is one pool. Its counts are those of the backends, removed ones too.
 type PoolSnapshot struct {
 	Name     string
 	Usable   int
 	Backends []BackendSnapshot
+	Connect  Durations // of successful attempts
+	Up, Down uint64
 }
 
-// BackendSnapshot is one backend. Bytes are those of ended sessions.
+// BackendSnapshot is one backend.
 type BackendSnapshot struct {
 	balancer.State
 	Check        healthcheck.Status // the zero value without probes
 	Addrs        []netip.AddrPort
 	Sessions     uint64 // connected since the start
 	Dials        uint64
-	DialFailures uint64
+	DialFailures uint64            // attempts that were the backend's fault
+	DialFailedBy [NumCauses]uint64 // the same by Cause
+	ConnectTime  time.Duration     // of all Sessions together
 	Up, Down     uint64
+
+	Probes        [healthcheck.Down + 1]uint64 // by healthcheck.Verdict
+	HealthChanges uint64
 }
 
 // Snapshot copies the state out. It is empty before Started.
@@ -56,8 +84,13 @@ func (s *Server) Snapshot() Snapshot {
 	default:
 		return Snapshot{}
 	}
-	snap := Snapshot{Stopping: s.stopping.Load(), Sessions: s.gate.Used(), Loops: s.engine.Stats()}
+	snap := Snapshot{
+		Stopping: s.stopping.Load(), Sessions: s.gate.Used(), Limit: s.gate.Limit(), Loops: s.engine.Stats(),
+	}
 	st := s.state.Load()
+	for _, l := range st.listeners {
+		l.front.Settle()
+	}
 	for _, l := range st.listeners {
 		snap.Listeners = append(snap.Listeners, l.snapshot())
 	}
@@ -70,8 +103,9 @@ func (s *Server) Snapshot() Snapshot {
 func (l *listener) snapshot() ListenerSnapshot {
 	f := l.front
 	snap := ListenerSnapshot{
-		Name: f.Name, Pool: l.cfg.Pool, Active: f.Gate.Used(), Sessions: f.Sessions.Load(),
-		Up: f.Up.Load(), Down: f.Down.Load(), Retries: f.Retries.Load(),
+		Name: f.Name, Pool: l.cfg.Pool, Shut: f.Shut.Load(),
+		Active: f.Gate.Used(), Limit: f.Gate.Limit(), Sessions: f.Sessions.Load(),
+		Up: f.Up.Load(), Down: f.Down.Load(), Retries: f.Retries.Load(), Duration: f.Duration.Load(),
 	}
 	for _, b := range l.bound {
 		snap.Addrs = append(snap.Addrs, b.Addr())
@@ -83,15 +117,31 @@ func (l *listener) snapshot() ListenerSnapshot {
 }
 
 func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
-	snap := PoolSnapshot{Name: p.cfg.Name, Usable: p.balancer.Usable()}
-	for _, row := range p.balancer.Backends() {
-		t := row.Value.(*proxy.Target)
-		b := BackendSnapshot{
-			State: row, Addrs: t.Addrs(), Sessions: t.Sessions.Load(), Dials: t.Dials.Load(),
-			DialFailures: t.DialFailures.Load(), Up: t.Up.Load(), Down: t.Down.Load(),
-		}
+	rows := p.balancer.Backends()
+	snap := PoolSnapshot{
+		Name: p.cfg.Name, Usable: p.balancer.Usable(), Backends: make([]BackendSnapshot, len(rows)),
+		Connect: p.front.Connect.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
+	}
+	for i, row := range rows {
+		b := &snap.Backends[i]
+		b.State = row
+		b.count(row.Value.(*proxy.Target))
 		b.Check, _ = s.monitor.Status(checkID(p.cfg.Name, row.Backend))
-		snap.Backends = append(snap.Backends, b)
 	}
 	return snap
+}
+
+func (b *BackendSnapshot) count(t *proxy.Target) {
+	b.Addrs, b.Sessions, b.Dials = t.Addrs(), t.Sessions.Load(), t.Dials.Load()
+	for i := range t.DialFailures {
+		n := t.DialFailures[i].Load()
+		b.DialFailedBy[i] = n
+		b.DialFailures += n
+	}
+	b.ConnectTime = time.Duration(t.ConnectTime.Load())
+	b.Up, b.Down = t.Up.Load(), t.Down.Load()
+	for i := range t.Probes {
+		b.Probes[i] = t.Probes[i].Load()
+	}
+	b.HealthChanges = t.HealthChanges.Load()
 }

@@ -1,0 +1,155 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/healthcheck"
+	"github.com/limeload/limeload/pkg/server"
+	"github.com/limeload/limeload/splice"
+	dto "github.com/prometheus/client_model/go"
+)
+
+const (
+	counters = dto.MetricType_COUNTER
+	gauges   = dto.MetricType_GAUGE
+)
+
+var directions = []string{"up", "down"}
+
+// direction picks the count of directions[i].
+func direction(i int, up, down uint64) float64 {
+	if i == 0 {
+		return float64(up)
+	}
+	return float64(down)
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// timestamp is t as Prometheus has times: seconds since 1970.
+func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+// words are the names of a fixed list of n.
+func words[T ~uint8](n int, name func(T) string) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = name(T(i))
+	}
+	return all
+}
+
+// process has no labels.
+var process = []family[server.Snapshot]{
+	gauge("stopping", "1 from the moment the server was asked to stop, else 0.",
+		func(s *server.Snapshot) float64 { return one(s.Stopping) }),
+	gauge("sessions_active", "Sessions that live now, in all listeners.",
+		func(s *server.Snapshot) float64 { return float64(s.Sessions) }),
+	gauge("max_connections", "Sessions for which there are file descriptors, where that is known.",
+		func(s *server.Snapshot) float64 { return float64(s.Limit) }).
+		only(func(s *server.Snapshot) bool { return s.Limit > 0 }),
+}
+
+// listeners are labelled listener.
+var listeners = []family[server.ListenerSnapshot]{
+	gauge("listener_listening", "0 while clients are refused because the pool is down (when_down = \"unlisten\"), else 1.",
+		func(l *server.ListenerSnapshot) float64 { return one(!l.Shut) }),
+	counter("listener_admitted_total", "Clients admitted.",
+		func(l *server.ListenerSnapshot) float64 { return float64(l.Sessions) }),
+	gauge("listener_sessions_active", "Sessions that live now.",
+		func(l *server.ListenerSnapshot) float64 { return float64(l.Active) }),
+	gauge("listener_max_connections", "Sessions allowed at one time, where there is a limit.",
+		func(l *server.ListenerSnapshot) float64 { return float64(l.Limit) }).
+		only(func(l *server.ListenerSnapshot) bool { return l.Limit > 0 }),
+	per(counters, "listener_sessions_total", "Ended sessions by why they ended.", "reason", words(splice.NumReasons, splice.Reason.String),
+		func(l *server.ListenerSnapshot, i int) float64 { return float64(l.Ended[i]) }),
+	histogram("listener_session_duration_seconds", "How long ended sessions lived.", -10, 17,
+		func(l *server.ListenerSnapshot) *server.Durations { return &l.Duration }),
+	per(counters, "listener_bytes_total", "Bytes moved, those of live sessions included: up is from clients to backends.", "direction", directions,
+		func(l *server.ListenerSnapshot, i int) float64 { return direction(i, l.Up, l.Down) }),
+	counter("listener_retries_total", "Backends tried after the first one of a session.",
+		func(l *server.ListenerSnapshot) float64 { return float64(l.Retries) }),
+}
+
+// pools are labelled pool. What they count includes backends that were removed.
+var pools = []family[server.PoolSnapshot]{
+	gauge("pool_backends", "Backends configured.",
+		func(p *server.PoolSnapshot) float64 { return float64(len(p.Backends)) }),
+	gauge("pool_backends_usable", "Backends that may get new sessions, by health, mode and weight.",
+		func(p *server.PoolSnapshot) float64 { return float64(p.Usable) }),
+	counter("pool_sessions_total", "Sessions connected to a backend, removed ones included.",
+		func(p *server.PoolSnapshot) float64 { return float64(p.Connect.Count()) }),
+	histogram("pool_connect_duration_seconds", "How long successful attempts to connect took.", -13, 5,
+		func(p *server.PoolSnapshot) *server.Durations { return &p.Connect }),
+	per(counters, "pool_bytes_total", "Bytes moved, those of live sessions and removed backends included.", "direction", directions,
+		func(p *server.PoolSnapshot, i int) float64 { return direction(i, p.Up, p.Down) }),
+}
+
+// backends are labelled pool and backend.
+var backends = []family[server.BackendSnapshot]{
+	gauge("backend_up", "1 if its health is up (without probes it always is), else 0.",
+		func(b *server.BackendSnapshot) float64 { return one(b.Health == balancer.Up) }),
+	gauge("backend_usable", "1 if it may get new sessions, by health, mode and weight, else 0.",
+		func(b *server.BackendSnapshot) float64 { return one(b.Usable) }),
+	per(gauges, "backend_health", "1 for the health that it has, 0 for the others.", "health", words(int(balancer.Down)+1, balancer.Health.String),
+		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Health) == i) }),
+	per(gauges, "backend_mode", "1 for the mode that it is in, 0 for the others.", "mode", words(int(balancer.Maintenance)+1, balancer.Mode.String),
+		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Mode) == i) }),
+	gauge("backend_weight", "Share of new sessions relative to the others; 0 = none.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.Weight) }),
+	gauge("backend_max_connections", "Sessions allowed at one time, where there is a limit.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.MaxConnections) }).only(isLimited),
+	gauge("backend_sessions_active", "Sessions that use it now, those that still connect included.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.Active) }),
+	counter("backend_sessions_total", "Sessions connected to it.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.Sessions) }),
+	counter("backend_dials_total", "Attempts to connect.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.Dials) }),
+	per(counters, "backend_dial_failures_total", "Attempts to connect that failed by the fault of the backend or the way to it.", "cause", words(server.NumCauses, server.Cause.String),
+		func(b *server.BackendSnapshot, i int) float64 { return float64(b.DialFailedBy[i]) }),
+	summary("backend_connect_duration_seconds", "How long successful attempts to connect took: sum and count, without quantiles.",
+		func(b *server.BackendSnapshot) (uint64, time.Duration) { return b.Sessions, b.ConnectTime }),
+	per(counters, "backend_bytes_total", "Bytes moved, those of live sessions included: up is to the backend.", "direction", directions,
+		func(b *server.BackendSnapshot, i int) float64 { return direction(i, b.Up, b.Down) }),
+	per(counters, "backend_probes_total", "Probes by their verdict; unknown is a probe that could not run.", "verdict", words(int(healthcheck.Down)+1, healthcheck.Verdict.String),
+		func(b *server.BackendSnapshot, i int) float64 { return float64(b.Probes[i]) }).only(isProbed),
+	gauge("backend_probe_success", "1 if the last probe came out up, else 0.",
+		func(b *server.BackendSnapshot) float64 { return one(b.Check.Last.Verdict == healthcheck.Up) }).only(wasProbed),
+	gauge("backend_probe_duration_seconds", "How long the last probe took.",
+		func(b *server.BackendSnapshot) float64 { return b.Check.Last.Took.Seconds() }).only(wasProbed),
+	counter("backend_health_changes_total", "Changes of health, the first one from unchecked included.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.HealthChanges) }).only(isProbed),
+	gauge("backend_health_change_timestamp_seconds", "When its health became what it is.",
+		func(b *server.BackendSnapshot) float64 { return timestamp(b.Check.Since) }).only(isProbed),
+}
+
+func isLimited(b *server.BackendSnapshot) bool { return b.MaxConnections > 0 }
+func isProbed(b *server.BackendSnapshot) bool  { return b.Check.ID != "" }
+func wasProbed(b *server.BackendSnapshot) bool { return !b.Check.LastAt.IsZero() }
+
+// loops are labelled loop: the number of one of the engine's event loops.
+var loops = []family[splice.LoopStats]{
+	gauge("loop_sessions_active", "Sessions that live on it now, those that still connect included.",
+		func(l *splice.LoopStats) float64 { return float64(l.Sessions) }),
+	counter("loop_accepted_total", "Clients accepted.",
+		func(l *splice.LoopStats) float64 { return float64(l.Accepted) }),
+	counter("loop_events_total", "Readiness events handled.",
+		func(l *splice.LoopStats) float64 { return float64(l.Events) }),
+	counter("loop_wakeups_total", "Returns from the wait for events.",
+		func(l *splice.LoopStats) float64 { return float64(l.Wakeups) }),
+	per(counters, "loop_bytes_total", "Bytes moved through the loop's buffer (copy), or in the kernel through pipes (splice).", "path", []string{"copy", "splice"},
+		func(l *splice.LoopStats, i int) float64 {
+			return [...]float64{float64(l.CopyBytes), float64(l.SpliceBytes)}[i]
+		}),
+	per(gauges, "loop_pipes", "Pipes that hold bytes (busy), and empty ones kept for reuse (idle).", "state", []string{"busy", "idle"},
+		func(l *splice.LoopStats, i int) float64 {
+			return [...]float64{float64(l.PipesInUse), float64(l.PipesPooled)}[i]
+		}),
+	counter("loop_accept_pauses_total", "Times that accepting paused because the process or the machine was out of a resource.",
+		func(l *splice.LoopStats) float64 { return float64(l.AcceptPauses) }),
+}

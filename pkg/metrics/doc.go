@@ -1,0 +1,16 @@
+// Package metrics shows a server to Prometheus. Nothing is pushed and nothing is kept
+// here: a scrape takes one server.Snapshot and turns it into metric families.
+//
+//	Snapshot ---> rows (listeners, pools, backends, loops)
+//	                     x
+//	              families of a row (catalogue.go)  --->  dto  --->  promhttp
+//
+// A family is one line of a table: name, help, and how its value is read from a row.
+// docs/metrics.md is checked against these tables. Labels are names from the
+// configuration, words from a fixed list, or the number of a loop: never something
+// that a client sends. So the number of series follows from the configuration.
+//
+// The families do not go through a prometheus.Registry, which would spend more on
+// looking for duplicates than on everything else; names are unique in a valid
+// configuration. Only the collectors of the Go runtime and of the process have one.
+package metrics
