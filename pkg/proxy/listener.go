@@ -50,7 +50,7 @@ func (l *Listener) Conf() *Conf { return l.conf.Load() }
 func (l *Listener) Open(peer splice.Peer) (splice.Session, error) {
 	l.Sessions.Add(1)
 	s := l.roster.take()
-	s.listener, s.conf, s.peer = l, l.conf.Load(), peer
+	s.listener, s.conf, s.client = l, l.conf.Load(), peer.Remote
 	return s, nil
 }
 

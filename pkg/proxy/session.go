@@ -17,6 +17,9 @@ const retryPause = 200 * time.Millisecond
 // errUnresolved is an attempt on a backend whose host name has no address yet.
 var errUnresolved = errors.New("dns: the host name is not resolved")
 
+// errAttempts is for a pool whose attempts were lowered while a session used them.
+var errAttempts = errors.New("no attempts left")
+
 // session is one admitted client. The engine owns it between Open and the end of
 // Close; then it goes back to its listener's roster, for the next client.
 type session struct {
@@ -27,19 +30,27 @@ type session struct {
 }
 
 // visit is what a session knows of its client. It is zero while the session is idle.
+//
+// There are as many as clients at one time, idle ones too: what only some need is
+// kept apart.
 type visit struct {
 	listener *Listener
 	conf     *Conf
-	peer     splice.Peer
+	client   netip.AddrPort // zero on a unix socket
 
 	backend  *balancer.Backend // acquired; nil between attempts
 	target   *Target           // its Value
 	addr     netip.AddrPort    // that is or was dialled last; zero for a unix socket
-	spent    int               // addresses of this backend that failed
-	tried    balancer.Tried
-	attempts int           // backends that were dialled
-	connect  time.Duration // of the attempt that succeeded
-	failure  error         // of the last one that did not
+	connect  time.Duration     // of the attempt that succeeded
+	attempts int               // backends that were dialled
+	trouble  *trouble          // nil until an attempt failed
+}
+
+// trouble is what a session remembers of attempts that failed.
+type trouble struct {
+	last  error          // of the last one
+	tried balancer.Tried // backends
+	spent int            // addresses of the current backend
 }
 
 // Of answers whose session it is: the listener that admitted it, and the backend that
@@ -59,9 +70,9 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 		}
 	}
 	for s.attempts < d.Attempts {
-		b, err := s.conf.Pool.Balancer.Acquire(s.peer.Remote.Addr(), &s.tried)
+		b, err := s.conf.Pool.Balancer.Acquire(s.client.Addr(), s.tried())
 		if err == balancer.ErrTried {
-			s.tried.Reset()
+			s.trouble.tried.Reset()
 			return splice.Endpoint{}, splice.Wait(retryPause)
 		}
 		if err != nil {
@@ -73,21 +84,38 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 		}
 		s.failed(errUnresolved)
 	}
-	return splice.Endpoint{}, s.failure
+	return splice.Endpoint{}, s.because(errAttempts)
+}
+
+func (s *session) tried() *balancer.Tried {
+	if s.trouble == nil {
+		return nil
+	}
+	return &s.trouble.tried
+}
+
+// spent is how many addresses of the current backend have failed.
+func (s *session) spent() int {
+	if s.trouble == nil {
+		return 0
+	}
+	return s.trouble.spent
 }
 
 // because prefers the error of an attempt over err, that there is nothing left to
 // attempt.
 func (s *session) because(err error) error {
-	if s.failure != nil {
-		return s.failure
+	if s.trouble != nil {
+		return s.trouble.last
 	}
 	return err
 }
 
 func (s *session) picked(b *balancer.Backend) {
 	s.backend, s.target = b, b.Value().(*Target)
-	s.spent = 0
+	if s.trouble != nil {
+		s.trouble.spent = 0
+	}
 	if s.attempts++; s.attempts > 1 {
 		s.listener.Retries.Add(1)
 	}
@@ -103,7 +131,7 @@ func (s *session) endpoint(d *Dialing) splice.Endpoint {
 		return ep
 	}
 	addrs := t.Addrs()
-	s.addr = addrs[(int(t.good.Load())+s.spent)%len(addrs)]
+	s.addr = addrs[(int(t.good.Load())+s.spent())%len(addrs)]
 	ep.Addr, ep.Source = s.addr, s.conf.Pool.source(d, s.addr.Addr())
 	return ep
 }
@@ -111,12 +139,15 @@ func (s *session) endpoint(d *Dialing) splice.Endpoint {
 // failed accounts a failed attempt. It reports whether the same backend has
 // another address to try; if not, the backend is given back.
 func (s *session) failed(err error) (more bool) {
-	s.failure = err
+	if s.trouble == nil {
+		s.trouble = &trouble{}
+	}
+	s.trouble.last = err
 	s.blame(err)
-	if s.spent++; s.spent < len(s.target.Addrs()) {
+	if s.trouble.spent++; s.trouble.spent < len(s.target.Addrs()) {
 		return true
 	}
-	s.tried.Add(s.backend)
+	s.trouble.tried.Add(s.backend)
 	s.backend.Release()
 	s.backend = nil
 	return false
@@ -143,8 +174,8 @@ func (s *session) Connected(took time.Duration) {
 	t.ConnectTime.Add(int64(took))
 	p.Connect.Observe(took)
 	s.meter.start([...]*splice.Counters{&s.listener.Counters, &p.Counters, &t.Counters})
-	if n := len(t.Addrs()); s.spent > 0 && n > 0 {
-		t.good.Store(uint32((int(t.good.Load()) + s.spent) % n))
+	if n := len(t.Addrs()); s.spent() > 0 && n > 0 {
+		t.good.Store(uint32((int(t.good.Load()) + s.spent()) % n))
 	}
 	if t.failing.Load() {
 		t.failing.Store(false)
@@ -179,10 +210,10 @@ func (s *session) logLine(r *splice.Result) {
 	} else {
 		e.Str("backend", "")
 	}
-	if s.peer.Unix {
-		e.Str("client", "unix").Int("client_port", 0)
+	if s.client.IsValid() {
+		e.Str("client", s.client.Addr().String()).Int("client_port", int(s.client.Port()))
 	} else {
-		e.Str("client", s.peer.Remote.Addr().String()).Int("client_port", int(s.peer.Remote.Port()))
+		e.Str("client", "unix").Int("client_port", 0)
 	}
 	e.Str("backend_address", s.address()).
 		Float64("duration", r.Duration.Seconds()).Float64("connect_time", s.connect.Seconds()).
