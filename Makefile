@@ -10,6 +10,8 @@ LDFLAGS  = -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 FUZZTIME ?= 10s
+SOAKTIME ?= 10m
+BENCH    ?=
 
 .DEFAULT_GOAL := help
 
@@ -43,6 +45,25 @@ lint: ## Check formatting, go vet and staticcheck
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	@packaging/fuzz.sh $(FUZZTIME)
+
+.PHONY: soak
+soak: ## Run mixed traffic with faults for SOAKTIME (10m), every stream verified
+	$(GO) test ./pkg/soak -run TestSoak -count=1 -v -timeout 2h -soak.duration=$(SOAKTIME)
+
+.PHONY: sim
+sim: ## Drive the reactor over a simulated kernel, with seeded random histories
+	$(GO) vet -tags simkernel ./splice/...
+	$(GO) test -tags simkernel -count=1 -run Sim ./splice
+
+.PHONY: bench
+bench: build ## Compare with HAProxy and nginx (installs them where it can; BENCH=--quick for a rough look)
+	@packaging/deps.sh bench
+	$(GO) build -trimpath -o bin/limebench ./cmd/limebench
+	bin/limebench compare --limeload bin/limeload $(BENCH)
+
+.PHONY: bench-pick
+bench-pick: ## Time one pick for 10, 1 000 and 10 000 backends
+	$(GO) test -run '^$$' -bench . ./balancer
 
 .PHONY: deps
 deps: ## Install the servers that tests talk to (Debian, as root)

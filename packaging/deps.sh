@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the servers that the tests run limeload in front of. Where it cannot, it
-# says what is missing and what that leaves out; the tests then skip those parts
-# (or fail, with CI=true).
+# Installs the servers that the tests run limeload in front of, or with "bench" the
+# proxies that it is compared with. Where it cannot, it says what is missing and what
+# that leaves out; the tests then skip those parts (or fail, with CI=true).
 set -eu
 
 missing=
@@ -11,18 +11,24 @@ need() { # need COMMAND-OR-GLOB PACKAGE
 	done
 	missing="$missing $2"
 }
-need "pgbench /usr/lib/postgresql/*/bin/pgbench" postgresql-contrib
-need "/usr/lib/postgresql/*/bin/postgres" postgresql
-need "psql" postgresql-client
-need "redis-server" redis-server
-need "ip" iproute2
-need "promtool" prometheus
+if [ "${1:-test}" = bench ]; then
+	need haproxy haproxy
+	need nginx nginx-light
+	need "/usr/lib/nginx/modules/ngx_stream_module.so" libnginx-mod-stream
+else
+	need "pgbench /usr/lib/postgresql/*/bin/pgbench" postgresql
+	need "/usr/lib/postgresql/*/bin/postgres" postgresql
+	need "psql" postgresql-client
+	need "redis-server" redis-server
+	need "ip" iproute2
+	need "promtool" prometheus
+fi
 
 [ -n "$missing" ] || exit 0
 if [ -n "${NO_DEPS:-}" ]; then
-	echo "deps: NO_DEPS is set; not installed:$missing (their tests are left out)"
+	echo "deps: NO_DEPS is set; not installed:$missing (what needs them is left out)"
 elif [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-	echo "deps: not root on Debian; not installed:$missing (their tests are left out)"
+	echo "deps: not root on Debian; not installed:$missing (what needs them is left out)"
 else
 	echo "deps: installing$missing"
 	# Servers are started by the tests alone, not by the packages.
