@@ -2,6 +2,7 @@ package splice
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/limeload/limeload/splice/internal/sys"
 	"golang.org/x/sys/unix"
@@ -43,22 +44,27 @@ func (l *loop) accept(s *socket) {
 		}
 		// Anything else is the error of that one client, gone from the queue (accept(2)).
 	}
-	l.hasty = append(l.hasty, s)
+	if !slices.Contains(l.hasty, s) {
+		l.hasty = append(l.hasty, s)
+	}
 }
 
 // reserve takes the permits for one client. Without them accepting stops until one
 // comes back; what the kernel has queued waits.
 func (l *loop) reserve(s *socket) bool {
-	full := reserveAll(s.from.bind.Gates)
-	if full == nil {
-		return true
+	var asked *Gate
+	for {
+		full := reserveAll(s.from.bind.Gates)
+		if full == nil {
+			return true
+		}
+		if full == asked {
+			s.waiting = true
+			return false
+		}
+		full.await(s.wake) // and try again: a permit may have come back just before
+		asked = full
 	}
-	full.await(s.wake)
-	if reserveAll(s.from.bind.Gates) == nil { // one came back just before await
-		return true
-	}
-	s.waiting = true
-	return false
 }
 
 // admit makes a pair of an accepted client and begins to dial.
@@ -105,7 +111,9 @@ func (l *loop) pause(s *socket, e sys.Errno) {
 		}
 	}
 	s.retryAt = l.now + int64(acceptRetry)
-	l.paused = append(l.paused, s)
+	if !slices.Contains(l.paused, s) {
+		l.paused = append(l.paused, s)
+	}
 }
 
 // resumed ends an episode of pauses.

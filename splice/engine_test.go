@@ -3,6 +3,7 @@ package splice_test
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -34,6 +35,12 @@ func report(errs ...error) (status int) {
 
 // TestCopy runs the conformance suite over the goroutine engine.
 func TestCopy(t *testing.T) { splicetest.Run(t, newEngine(splice.TypeCopy)) }
+
+func TestNewRefusesUnknownType(t *testing.T) {
+	if e, err := splice.New(splice.Options{Type: "magic"}); err == nil || !strings.Contains(err.Error(), "magic") {
+		t.Errorf("New got %v, %v; want an error that names the type", e, err)
+	}
+}
 
 // newEngine makes engines of a type.
 func newEngine(kind string) func(*testing.T, splice.Options) splice.Engine {

@@ -67,6 +67,7 @@ type loop struct {
 	wakefd int32
 	mu     sync.Mutex
 	tasks  []func()
+	over   bool // the thread has ended: wakefd is not ours any more
 	stats  loopCounters
 }
 
@@ -76,27 +77,40 @@ type loopCounters struct {
 	accepted, events, wakeups, copied, spliced, pauses atomic.Uint64
 }
 
-func (l *loop) clock() int64 { return int64(time.Since(l.base)) }
+func (l *loop) clock() int64 { return int64(sys.Since(l.base)) }
 
-// run is the thread. Each turn waits, handles what is ready, goes on with flows
-// that used up their turn, then runs tasks and deadlines. What closed in a turn is
-// recycled at its end, so that no event of the same batch can meet a successor.
+// run is the thread.
 func (l *loop) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for !l.stop {
-		n := l.wait()
-		l.now = l.clock()
-		for i := range l.events[:n] {
-			l.handle(&l.events[i])
-		}
-		l.goOn()
-		l.expireDue()
-		l.retryAccepts()
-		l.pipes.trim(l.now)
-		l.recycle()
+		l.round()
 	}
+	l.leave()
+}
+
+// round waits, handles what is ready, goes on with flows that used up their turn,
+// then runs tasks and deadlines. What closed in a round is recycled at its end, so
+// that no event of the same batch can meet a successor.
+func (l *loop) round() {
+	n := l.wait()
+	l.now = l.clock()
+	for i := range l.events[:n] {
+		l.handle(&l.events[i])
+	}
+	l.goOn()
+	l.expireDue()
+	l.retryAccepts()
+	l.pipes.trim(l.now)
+	l.recycle()
+}
+
+// leave closes what is the loop's own.
+func (l *loop) leave() {
 	l.pipes.shrink(len(l.pipes.free))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
 	sys.Close(l.wakefd)
 	sys.Close(l.ep)
 }
@@ -167,18 +181,23 @@ func (l *loop) stir(p *pair, s side, events uint32) {
 	e := &p.ends[s]
 	e.urgent = e.urgent || events&unix.EPOLLPRI != 0
 	e.hup = e.hup || events&endEvents != 0
+	// A unix peer that closes hangs up, even in order.
+	e.dead = e.dead || events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 && !p.unix[s]
 	e.readable = e.readable || events&^unix.EPOLLOUT != 0
 	e.writable = e.writable || events&^(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP) != 0
 	switch {
 	case p.state == stateRelaying:
-		if e.readable {
+		if e.readable && !p.flows[s].queued { // else it has its turn in goOn
 			l.pump(p, s)
+		}
+		if e.dead && p.flows[s].done && p.state == stateRelaying {
+			l.brokeAfterEnd(p, s)
 		}
 		if f := &p.flows[1-s]; e.writable && (f.pipe != nil || f.rest != nil) && p.state == stateRelaying {
 			l.pump(p, 1-s)
 		}
-		if events&unix.EPOLLERR != 0 && p.state == stateRelaying && p.flows[s].done {
-			l.brokeAfterEnd(p, s)
+		if e.dead && p.state == stateRelaying {
+			l.arm(p) // half closed by now, with bytes that wait
 		}
 	case p.state == stateDialing && s == backend:
 		if e.writable {
@@ -240,10 +259,14 @@ func (l *loop) recycle() {
 	}
 }
 
-// post runs task on the loop, soon, from any goroutine.
+// post runs task on the loop, soon, from any goroutine. Once the thread has ended
+// it does nothing: a gate may outlive the engine and wake who waited for it.
 func (l *loop) post(task func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.over {
+		return
+	}
 	l.tasks = append(l.tasks, task)
 	if len(l.tasks) == 1 {
 		sys.Signal(l.wakefd)

@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"math"
 	"os"
 	"sync/atomic"
 	"time"
@@ -93,6 +94,7 @@ type pair struct {
 	born  int64 // accepted
 	since int64 // when the state was entered, for dialing and resetting
 	alarm int64 // when to act, for dialing, waiting and resetting; 0 = never
+	wait  Wait  // what Dial said, while waiting
 	errno sys.Errno
 }
 
@@ -104,6 +106,7 @@ type end struct {
 	writable bool // a write may take something
 	hup      bool // the peer ended or broke: read on to the end, whatever a short read says
 	urgent   bool // urgent data was seen: reads stop at its mark, splices do not pass it
+	dead     bool // the system says that there is no connection any more (TCP only)
 	broken   bool // reset, or dead
 }
 
@@ -173,8 +176,9 @@ func (l *loop) copyThrough(p *pair, d side) int {
 		}
 	} else {
 		f.streak = 0
-		// A short read drained the socket: what comes later makes a new event.
-		src.readable = src.hup || src.urgent
+		// A short read drained the socket: what comes later makes a new event. But one
+		// of a unix socket may have stopped behind a passed descriptor (unix(7)).
+		src.readable = src.hup || src.urgent || p.unix[d]
 	}
 	m, e := sys.Send(dst.fd, l.buf[:n])
 	l.moved(p, d, m, &l.stats.copied)
@@ -212,11 +216,14 @@ func (l *loop) spliceIn(p *pair, d side) int {
 		return n
 	}
 	l.pipes.put(pi)
-	if e == unix.EINVAL || e == unix.ENOSYS {
+	switch e {
+	case 0: // the end, or urgent data in front of it: a read tells them apart
+		f.splicing = false
+	case unix.EINVAL, unix.ENOSYS, unix.EPERM, unix.EOPNOTSUPP: // a filter may say EPERM
 		f.splicing, f.noSplice = false, true
-		return 0
+	default:
+		l.sourceStopped(p, d, e)
 	}
-	l.sourceStopped(p, d, e)
 	return 0
 }
 
@@ -315,21 +322,14 @@ func (l *loop) sinkBroke(p *pair, d side, e sys.Errno) {
 		p.errno = e
 	}
 	l.discard(f)
-	f.done, f.blocked = true, 0
+	f.done, f.last, f.blocked = true, l.now, 0
 	if p.flows[gone].done {
 		l.breakOff(p, gone)
 		return
 	}
+	l.arm(p)
 	p.ends[gone].readable = true
 	l.pump(p, gone)
-}
-
-// brokeAfterEnd handles a side that had ended its direction, so that nothing reads
-// it any more, and now resets.
-func (l *loop) brokeAfterEnd(p *pair, gone side) {
-	if e := sys.SocketError(p.ends[gone].fd); e != 0 {
-		l.sinkBroke(p, 1-gone, e)
-	}
 }
 
 // finish ends flow d: its source has ended and all its bytes are written.
@@ -348,7 +348,17 @@ func (l *loop) finish(p *pair, d side) {
 		return
 	}
 	sys.ShutdownWrite(p.ends[1-d].fd)
+	if p.ends[d].dead {
+		l.brokeAfterEnd(p, d)
+		return
+	}
 	l.arm(p)
+}
+
+// brokeAfterEnd ends the flow to a side that was reset after it had ended in order:
+// a read tells only of the end.
+func (l *loop) brokeAfterEnd(p *pair, s side) {
+	l.sinkBroke(p, 1-s, sys.SocketError(p.ends[s].fd))
 }
 
 // breakOff tells the other side that gone broke: with a RST as soon as it has
@@ -413,7 +423,7 @@ func (l *loop) dial(p *pair, last error) {
 	for {
 		ep, err := p.session.Dial(last)
 		if w, ok := err.(Wait); ok {
-			p.state, p.since, p.alarm = stateWaiting, l.now, l.now+int64(w)
+			p.state, p.wait, p.alarm = stateWaiting, w, after(l.now, max(w, 1))
 			l.arm(p)
 			return
 		}
@@ -452,7 +462,7 @@ func (l *loop) connect(p *pair, ep *Endpoint) error {
 		return l.established(p)
 	}
 	if ep.Timeout > 0 {
-		p.alarm = p.since + int64(ep.Timeout)
+		p.alarm = after(p.since, ep.Timeout)
 		l.arm(p)
 	}
 	return nil
@@ -514,7 +524,11 @@ func (l *loop) dialFailed(p *pair, err error) {
 	l.dial(p, err)
 }
 
+// dropBackend takes the socket out of the epoll first: while a child process is
+// between fork and exec, a close alone would not, and the next attempt of the pair
+// has the same generation.
 func (l *loop) dropBackend(p *pair) {
+	sys.EpollDel(l.ep, p.ends[backend].fd)
 	sys.Close(p.ends[backend].fd)
 	p.ends[backend] = end{fd: -1}
 }
@@ -563,15 +577,29 @@ func (p *pair) nextDeadline() int64 {
 		return next
 	}
 	if p.timeouts.Idle > 0 {
-		earlier(p.idleSince() + int64(p.timeouts.Idle))
+		earlier(after(p.idleSince(), p.timeouts.Idle))
 	}
-	if p.timeouts.HalfClose > 0 && p.first != nobody {
-		earlier(p.idleSince() + int64(p.timeouts.HalfClose))
+	if p.timeouts.HalfClose > 0 && p.halfClosed() {
+		earlier(after(p.idleSince(), p.timeouts.HalfClose))
 	}
 	if p.timeouts.Lifetime > 0 {
-		earlier(p.born + int64(p.timeouts.Lifetime))
+		earlier(after(p.born, p.timeouts.Lifetime))
 	}
 	return next
+}
+
+// after is the time d after t, or the end of time.
+func after[D ~int64](t int64, d D) int64 {
+	if int64(d) > math.MaxInt64-t {
+		return math.MaxInt64
+	}
+	return t + int64(d)
+}
+
+// halfClosed reports whether one side has ended, in order or not. One that is dead
+// has, although bytes of it may still wait for a sink that takes nothing.
+func (p *pair) halfClosed() bool {
+	return p.flows[up].done || p.flows[down].done || p.ends[client].dead || p.ends[backend].dead
 }
 
 // idleSince is the last sign of life of either direction; the end of one counts.
@@ -597,7 +625,7 @@ func (l *loop) expire(p *pair) {
 		l.dropBackend(p)
 		l.dialFailed(p, ErrDialTimeout)
 	case stateWaiting:
-		l.dial(p, Wait(p.alarm-p.since))
+		l.dial(p, p.wait)
 	case stateResetting:
 		l.tryReset(p)
 	case stateRelaying:
@@ -617,7 +645,7 @@ func (l *loop) expireRelay(p *pair) {
 		case t.Lifetime > 0 && l.now-p.born >= int64(t.Lifetime):
 			l.close(p, ReasonLifetime, 0, sys.Reset)
 			return
-		case t.HalfClose > 0 && p.first != nobody && idle >= int64(t.HalfClose):
+		case t.HalfClose > 0 && p.halfClosed() && idle >= int64(t.HalfClose):
 			l.close(p, ReasonHalfCloseTimeout, 0, sys.Reset)
 			return
 		case t.Idle > 0 && idle >= int64(t.Idle):

@@ -3,6 +3,7 @@ package splicetest
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 var endingTests = []test{
 	{"Kill ends the sessions that match", suite.killMatch},
 	{"Kill without a match ends all sessions", suite.killAll},
+	{"Kill returns after Close has", suite.killAfterClose},
 	{"Kill ends a session whose writes are blocked", suite.killBlocked},
 	{"Kill ends a half-closed session", suite.killHalfClosed},
 	{"Kill on an engine without sessions ends none", suite.killNone},
@@ -30,11 +32,11 @@ func wantKill(t testing.TB, e splice.Engine, match func(splice.Session) bool, re
 	}
 }
 
-// wantClosed checks, without waiting, that Close was called.
+// wantClosed checks that Close was called already.
 func wantClosed(t testing.TB, s *recorder) {
 	t.Helper()
 	if !s.isClosed() {
-		t.Error("Kill returned before the session's Close")
+		t.Error("the session had no Close")
 	}
 }
 
@@ -63,6 +65,29 @@ func (s suite) killAll(t *testing.T) {
 	for i, session := range sessions {
 		wantClosed(t, session)
 		wantCut(t, clients[i], servers[i], session, splice.ReasonDrained, 0)
+	}
+}
+
+// killAfterClose has a Close that takes its time.
+func (s suite) killAfterClose(t *testing.T) {
+	backend := listenTCP(t, "127.0.0.1:0")
+	e := s.engine(t, splice.Options{})
+	var closed atomic.Bool
+	l, err := e.Listen(splice.Bind{Addr: loopback, Handler: closeHandler{
+		bareHandler: bareHandler{endpoint: endpointOf(backend.Addr())},
+		onClose: func(splice.Result) {
+			time.Sleep(short)
+			closed.Store(true)
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, server := dialTCP(t, l.Addr()), accept(t, backend)
+	roundTrip(t, client, server)
+	wantKill(t, e, nil, splice.ReasonKilled, 1)
+	if !closed.Load() {
+		t.Error("Kill returned before the session's Close had")
 	}
 }
 

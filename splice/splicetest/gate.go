@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/limeload/limeload/splice"
 )
@@ -41,6 +42,7 @@ func (s suite) gateNeverOvershot(t *testing.T) {
 
 	var live, most atomic.Int64
 	var work sync.WaitGroup
+	defer work.Wait()
 	for range clients {
 		work.Go(func() {
 			conn, err := net.Dial("tcp", r.listener.Addr().String())
@@ -49,6 +51,7 @@ func (s suite) gateNeverOvershot(t *testing.T) {
 				return
 			}
 			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
 			io.WriteString(conn, "hello")
 			if got, err := io.ReadAll(conn); string(got) != "served" {
 				t.Errorf("client received %q, %v; want %q", got, err, "served")

@@ -3,6 +3,7 @@ package splicetest
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -110,7 +111,22 @@ func (s suite) suspend(t *testing.T) {
 }
 
 func (s suite) suspendExplicit(t *testing.T) {
-	s.suspendResume(t, plan{bind: splice.Bind{Addr: closedPort(t), Backlog: 16}})
+	s.suspendResume(t, plan{bind: splice.Bind{Addr: freePort(t), Backlog: 16}})
+}
+
+// freePort is an address that can be listened on. Its port is below those that a
+// system gives to clients (RFC 6056, 3.2; Linux begins at 32768), so that no other
+// test gets it by chance.
+func freePort(t *testing.T) netip.AddrPort {
+	t.Helper()
+	for range 100 {
+		addr := netip.AddrPortFrom(loopback.Addr(), uint16(10_000+rand.IntN(20_000)))
+		if isFree(net.TCPAddrFromAddrPort(addr)) {
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return netip.AddrPort{}
 }
 
 func (s suite) suspendResume(t *testing.T, p plan) {
@@ -208,8 +224,12 @@ func needIPv6(t *testing.T) {
 
 func (s suite) dualStack(t *testing.T) {
 	needIPv6(t)
-	port := closedPort(t).Port()
-	r := s.rig(t, plan{bind: splice.Bind{Addr: netip.AddrPortFrom(netip.Addr{}, port)}})
+	r := s.rig(t, plan{})
+	both, err := r.engine.Listen(splice.Bind{Handler: r})
+	if err != nil {
+		t.Fatalf("Listen: %v", err)
+	}
+	port := both.Addr().Port()
 	for _, host := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
 		client := dialTCP(t, netip.AddrPortFrom(host, port))
 		server, session := r.connected()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -72,43 +73,42 @@ func (s suite) urgentData(t *testing.T) {
 }
 
 // socketOptions looks at the engine's own sockets, which live in this process: they
-// are the ones whose peers are the test's.
+// are the ones whose peers are the test's, and the one that listens.
 func (s suite) socketOptions(t *testing.T) {
-	r := s.rig(t, plan{})
+	r := s.rig(t, plan{options: splice.Options{Threads: 1}})
 	client, server, _ := r.connect()
 	for name, peer := range map[string]net.Conn{"client": client, "backend": server} {
-		fd := descriptorOf(t, peer)
-		for _, option := range []struct {
-			name                string
-			level, number, want int
-		}{
-			{"SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP},
-			{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		} {
-			got, err := unix.GetsockoptInt(fd, option.level, option.number)
-			if err != nil || got != option.want {
-				t.Errorf("%s of the %s's connection got %d, %v; want %d", option.name, name, got, err, option.want)
-			}
-		}
+		fd := descriptorOf(t, peer.RemoteAddr(), peer.LocalAddr())
+		name = "the " + name + "'s connection"
+		wantOption(t, fd, name, "SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP)
+		wantOption(t, fd, name, "SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		wantOption(t, fd, name, "TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	fd := descriptorOf(t, addrOf(r.listener), nil)
+	wantOption(t, fd, "the listener", "SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP)
+}
+
+func wantOption(t testing.TB, fd int, of, option string, level, number, want int) {
+	t.Helper()
+	if got, err := unix.GetsockoptInt(fd, level, number); err != nil || got != want {
+		t.Errorf("%s of %s got %d, %v; want %d", option, of, got, err, want)
 	}
 }
 
-// descriptorOf finds the engine's descriptor of the connection whose other end is
-// peer.
-func descriptorOf(t testing.TB, peer net.Conn) int {
+// descriptorOf finds the socket with a local address and a remote one, nil for none.
+func descriptorOf(t testing.TB, local, remote net.Addr) int {
 	t.Helper()
 	for fd := range openDescriptors(t) {
-		local, err := unix.Getsockname(fd)
-		if err != nil {
+		from, err := unix.Getsockname(fd)
+		if err != nil || !sameAddr(from, local) {
 			continue
 		}
-		remote, err := unix.Getpeername(fd)
-		if err == nil && sameAddr(local, peer.RemoteAddr()) && sameAddr(remote, peer.LocalAddr()) {
+		to, err := unix.Getpeername(fd)
+		if err != nil && remote == nil || err == nil && remote != nil && sameAddr(to, remote) {
 			return fd
 		}
 	}
-	t.Fatalf("no descriptor is connected to %v", peer.LocalAddr())
+	t.Fatalf("no descriptor is a socket from %v to %v", local, remote)
 	return -1
 }
 
@@ -116,6 +116,25 @@ func sameAddr(sa unix.Sockaddr, a net.Addr) bool {
 	sa4, ok := sa.(*unix.SockaddrInet4)
 	tcp, okTCP := a.(*net.TCPAddr)
 	return ok && okTCP && sa4.Port == tcp.Port && tcp.IP.Equal(sa4.Addr[:])
+}
+
+// closedPort is an address of this machine where nobody listens, and nobody else can
+// for the time of the test: a socket is bound to it.
+func closedPort(t testing.TB) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(loopback.Addr(), uint16(bound.(*unix.SockaddrInet4).Port))
 }
 
 // hanging is a backend to which connects hang in SYN_SENT: the kernel drops their

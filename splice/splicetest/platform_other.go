@@ -4,6 +4,7 @@ package splicetest
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 
@@ -25,6 +26,11 @@ func (suite) socketOptions(t *testing.T) { needLinux(t) }
 func (suite) urgentData(t *testing.T)    { needLinux(t) }
 
 func flushed(t testing.TB, _ stream) { needLinux(t) }
+
+func closedPort(t testing.TB) netip.AddrPort {
+	needLinux(t)
+	return netip.AddrPort{}
+}
 
 func staleSocket(t testing.TB) string {
 	needLinux(t)

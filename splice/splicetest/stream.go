@@ -88,14 +88,6 @@ func endpointOf(a net.Addr) splice.Endpoint {
 	return splice.Endpoint{Unix: a.String()}
 }
 
-// closedPort is an address of this machine where nobody listens.
-func closedPort(t testing.TB) netip.AddrPort {
-	t.Helper()
-	l := listenTCP(t, "127.0.0.1:0")
-	l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
-}
-
 // resetNow ends a connection with a RST. What was written and not acknowledged is
 // lost; flushed waits for that.
 func resetNow(s stream) {
