@@ -221,23 +221,29 @@ func (l *copyListener) admit(conn net.Conn) {
 // awaitPermits takes a permit of every gate, waiting for it if need be. It answers
 // false, without permits, if the listener closes meanwhile.
 func (l *copyListener) awaitPermits() bool {
+	woken := make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}
+	var asked *Gate // that will call wake
 	for {
 		full := reserveAll(l.bind.Gates)
 		if full == nil {
 			return true
 		}
-		if l.isClosing() {
-			return false
-		}
-		woken := make(chan struct{})
-		full.await(func() { close(woken) })
-		// A permit that came back before await did not wake anyone.
-		if reserveAll(l.bind.Gates) == nil {
-			return true
+		if full != asked { // and try again: a permit may have come back just before
+			full.await(wake)
+			asked = full
+			continue
 		}
 		select {
 		case <-woken:
+			asked = nil
 		case <-l.closing:
+			return false
 		}
 	}
 }

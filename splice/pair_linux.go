@@ -58,6 +58,10 @@ const (
 	resetPatience = time.Second
 	resetPoll     = time.Millisecond
 
+	// What is dropped of a side before its socket closes with bytes to deliver: more
+	// than a receive buffer holds (tcp_rmem, tcp(7)), and an end for one that never stops.
+	lastDrop = 64 << 20
+
 	// The intervals of the backend's keepalive are set when the session is this old:
 	// three calls that short sessions do not need.
 	keepaliveAfter = 10 * time.Second
@@ -377,13 +381,18 @@ func (l *loop) tryReset(p *pair) {
 		reason = closedBy(p.gone) // it had ended in order, and then refused our bytes
 	}
 	waited := l.now - p.since
+	last := waited >= int64(resetPatience)
 	other := &p.ends[1-p.gone]
-	l.drop(other)
+	budget := turnBudget
+	if last { // whatever events may still be on their way
+		budget, other.readable = lastDrop, true
+	}
+	l.drop(other, budget)
 	unsent, _ := sys.Unsent(other.fd)
 	switch {
 	case other.broken || p.unix[1-p.gone] || unsent == 0:
 		l.close(p, reason, p.errno, sys.Reset)
-	case waited >= int64(resetPatience):
+	case last:
 		l.close(p, reason, p.errno, sys.Close)
 	default:
 		p.alarm = l.now + max(int64(resetPoll), waited)
@@ -391,10 +400,11 @@ func (l *loop) tryReset(p *pair) {
 	}
 }
 
-// drop reads and forgets what e sends to a peer that is gone: closed over unread
-// bytes, a socket resets at once and loses what it has yet to deliver.
-func (l *loop) drop(e *end) {
-	for budget := turnBudget; e.readable && budget > 0; {
+// drop reads and forgets about budget bytes that e sends to a peer that is gone:
+// closed over unread bytes, a socket resets at once and loses what it has yet to
+// deliver.
+func (l *loop) drop(e *end, budget int) {
+	for e.readable && budget > 0 {
 		n, errno := sys.Recv(e.fd, l.buf)
 		budget -= n
 		if n == 0 {

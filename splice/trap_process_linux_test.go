@@ -38,9 +38,7 @@ func alone(t *testing.T, network bool) bool {
 	cmd.Env = append(os.Environ(), trapProcess+"="+t.Name())
 	if network {
 		needRoot(t)
-		if _, err := exec.LookPath("ip"); err != nil {
-			t.Skip(err)
-		}
+		needCommand(t, "ip")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	}
 	out, err := cmd.CombinedOutput()
@@ -61,6 +59,33 @@ func skipReason(out, test string) (reason string, skipped bool) {
 	before, _, skipped := strings.Cut(out, "--- SKIP: "+test+" ")
 	lines := strings.Split(strings.TrimSpace(before), "\n")
 	return strings.TrimSpace(lines[len(lines)-1]), skipped
+}
+
+// needCommand skips a test where a program is missing.
+func needCommand(t *testing.T, name string) {
+	t.Helper()
+	_, err := exec.LookPath(name)
+	if err != nil {
+		skipOutsideCI(t, err.Error())
+	}
+}
+
+// skipOutsideCI skips a test that this machine cannot run. The project's own checks
+// must not miss it.
+func skipOutsideCI(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// needRoot skips a test that changes the machine's own ways.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		skipOutsideCI(t, "needs root")
+	}
 }
 
 func runCommand(t *testing.T, name string, args ...string) {

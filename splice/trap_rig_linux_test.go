@@ -633,16 +633,3 @@ func (r *trapRig) wantRest(t testing.TB) {
 		t.Errorf("a process with nothing to do used %v of processor time in %v; want next to none", used, while)
 	}
 }
-
-// needRoot skips a test that changes the machine's own ways. The project's checks
-// must not miss it.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
-}
