@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/limeload/limeload/splice/internal/sys"
 	"golang.org/x/sys/unix"
@@ -290,7 +291,9 @@ type pairTable struct {
 	unused []uint32 // slots
 }
 
-const pairsPerChunk = 128
+// pairsPerChunk fills a size class of the allocator (runtime/sizeclasses.go), so that
+// nothing of a chunk is lost.
+const pairsPerChunk = 32 << 10 / uint32(unsafe.Sizeof(pair{}))
 
 func (t *pairTable) at(slot uint32) *pair {
 	return &t.chunks[slot/pairsPerChunk][slot%pairsPerChunk]
@@ -299,9 +302,9 @@ func (t *pairTable) at(slot uint32) *pair {
 // take answers a pair that is zero but for its slot and a generation of its own.
 func (t *pairTable) take() *pair {
 	if len(t.unused) == 0 {
-		first := uint32(len(t.chunks) * pairsPerChunk)
+		first := uint32(len(t.chunks)) * pairsPerChunk
 		t.chunks = append(t.chunks, make([]pair, pairsPerChunk))
-		for i := range uint32(pairsPerChunk) {
+		for i := range pairsPerChunk {
 			slot := first + pairsPerChunk - 1 - i
 			p := t.at(slot)
 			p.slot, p.gen = slot, 1
