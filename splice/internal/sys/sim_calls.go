@@ -170,8 +170,8 @@ func Unsent(fd int32) (int, Errno) {
 
 // Silence tells of a far end that vanished that it did so long ago.
 func Silence(fd int32) (ms uint32, unanswered int, e Errno) {
-	if socket(fd, "getsockopt").Vanished {
-		return uint32(kernel.now.Milliseconds()), 3, 0
+	if s := socket(fd, "getsockopt"); s.vanished {
+		return uint32(s.VanishedFor().Milliseconds()), 3, 0
 	}
 	return 100, 0, 0
 }

@@ -4,6 +4,7 @@ package sys
 
 import (
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,15 +16,16 @@ type Conn struct {
 
 	// NoSplice is what splices from this socket answer, 0 to let them work.
 	NoSplice Errno
-	// Vanished is a far end that answers nothing any more.
-	Vanished bool
 
 	state         socketState
 	local, remote netip.AddrPort
-	closed        bool // its descriptor is closed; a child may still hold it
-	orphan        bool // nobody holds it any more
-	abort         bool // linger 0
-	reset         bool // it sent a RST
+	closed        bool          // its descriptor is closed; a child may still hold it
+	orphan        bool          // nobody holds it any more
+	abort         bool          // linger 0
+	reset         bool          // it sent a RST
+	vanished      bool          // the far end answers nothing any more
+	lost          time.Duration // since then
+	unread        bool          // because it was closed over bytes that nobody had read
 
 	rcv      []byte
 	segments []int // lengths of what makes up rcv
@@ -104,6 +106,7 @@ func (s *Conn) release() {
 		return
 	}
 	if s.abort || len(s.rcv) > 0 {
+		s.unread = !s.abort
 		s.abandon()
 		return
 	}
@@ -134,6 +137,9 @@ func (s *Conn) consume(n int) {
 		s.mark = max(s.mark-n, -1)
 	}
 }
+
+// Error is what the program has yet to be told (SO_ERROR).
+func (s *Conn) Error() Errno { return s.err }
 
 // nothing is what a read answers that found no byte: 0 and 0 is the end.
 func (s *Conn) nothing() Errno {
@@ -285,7 +291,7 @@ func (s *Conn) Answer(e Errno) {
 // Acknowledge has the far end take at most n bytes; the slice is valid until
 // something is sent. end is our FIN behind them, reported once.
 func (s *Conn) Acknowledge(n int) (b []byte, end bool) {
-	if s.Vanished || s.state != tcpEstablished {
+	if s.vanished || s.state != tcpEstablished {
 		return nil, false
 	}
 	n = min(n, len(s.snd))
@@ -304,11 +310,22 @@ func (s *Conn) Acknowledge(n int) (b []byte, end bool) {
 	return b, end
 }
 
+// Vanish has the far end go without a word. VanishedFor answers for how long it has
+// been gone, Vanished whether it is.
+func (s *Conn) Vanish() {
+	if !s.vanished {
+		s.vanished, s.lost = true, kernel.now
+	}
+}
+func (s *Conn) Vanished() bool             { return s.vanished }
+func (s *Conn) VanishedFor() time.Duration { return kernel.now - s.lost }
+
 // Rouse wakes who watches the socket for no reason.
 func (s *Conn) Rouse() { s.wake(0) }
 
 // MeetItself makes the socket its own far end, as a simultaneous open does.
-func (s *Conn) MeetItself() { s.local = s.remote }
+func (s *Conn) MeetItself()     { s.local = s.remote }
+func (s *Conn) MetItself() bool { return s.remote.IsValid() && s.local == s.remote }
 
 // Window is how many bytes may arrive, Queued how many have and wait to be read,
 // with the urgent one.
@@ -326,10 +343,12 @@ func (s *Conn) Unsent() int { return len(s.snd) }
 
 // Dialing, Dead, Finished, Closed and Reset tell the state: a connect under way;
 // no connection any more; our FIN is queued or sent; the descriptor is closed; we
-// sent a RST. Orphan is closed in the child as well.
+// sent a RST. Orphan is closed in the child as well; Unread is reset because it was
+// closed in order over bytes that nobody had read.
 func (s *Conn) Dialing() bool  { return s.state == tcpSynSent }
 func (s *Conn) Dead() bool     { return s.state == tcpClose }
 func (s *Conn) Finished() bool { return s.finished }
 func (s *Conn) Closed() bool   { return s.closed }
 func (s *Conn) Orphan() bool   { return s.orphan }
 func (s *Conn) Reset() bool    { return s.reset }
+func (s *Conn) Unread() bool   { return s.unread }

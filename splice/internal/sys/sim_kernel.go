@@ -54,18 +54,24 @@ type Kernel struct {
 	files   []file // by descriptor
 	forked  []file // held by a child between fork and exec
 	effects int
+	vain    int // calls in a row without effect
+	before  int // effects at the last call
 }
+
+// tooMany calls in a row that change nothing are a program that spins.
+const tooMany = 10000
 
 // kernel is the machine that the calls of this package reach.
 var kernel *Kernel
 
-// Boot makes a machine with 64 KiB buffers and default pipes, and sends all further
-// calls to it.
+// Boot makes a machine with 64 KiB buffers and default pipes, which has run for a
+// second, and sends all further calls to it.
 func Boot() *Kernel {
 	kernel = &Kernel{
 		Fault:  func(what string) { panic(what) },
 		RcvBuf: 64 << 10, SndBuf: 64 << 10,
 		PipePages: 16, SlotSize: pageSize,
+		now:   time.Second,
 		files: make([]file, 3), // standard input and so on stay away from our numbers
 	}
 	return kernel
@@ -165,6 +171,12 @@ func drop(f file) {
 // enter begins every call: the network goes on, then the descriptor is looked up.
 func enter(fd int32, call string) file {
 	meanwhile()
+	if kernel.vain++; kernel.before != kernel.effects {
+		kernel.vain, kernel.before = 0, kernel.effects
+	}
+	if kernel.vain > tooMany {
+		kernel.Fault("the program spins: the last of many calls in vain was " + call)
+	}
 	if fd < 0 || int(fd) >= len(kernel.files) || kernel.files[fd] == nil {
 		kernel.Fault(fmt.Sprintf("%s of descriptor %d, which is not open", call, fd))
 	}
