@@ -84,14 +84,18 @@ func (e *Errors) Total() (n uint64) {
 }
 
 func (e *Errors) note(k ErrorKind, err error) {
-	if e.Total() == 0 {
+	if e.First == nil || k != TimedOut && e.timeouts() {
 		e.First = err
 	}
 	e.Count[k]++
 }
 
+// timeouts reports whether there is nothing but timeouts: any other error says more
+// than those, which on a slow machine come beside it.
+func (e *Errors) timeouts() bool { return e.Total() == e.Count[TimedOut] }
+
 func (e *Errors) merge(o *Errors) {
-	if e.First == nil {
+	if o.First != nil && (e.First == nil || e.timeouts() && !o.timeouts()) {
 		e.First = o.First
 	}
 	for k, n := range o.Count {
