@@ -41,11 +41,11 @@ type host struct {
 	late     bool // it sent to a closed socket, which resets
 	sawEnd   bool
 
-	fluent time.Duration // when bytes for it last moved, or there were none
+	stuck time.Duration // since when bytes wait for it and none move; -1 = that is not so
 }
 
 func (w *world) newHost(name string, conn *sys.Conn) *host {
-	h := &host{w: w, name: name, conn: conn, from: w.below(len(noise))}
+	h := &host{w: w, name: name, conn: conn, from: w.below(len(noise)), stuck: -1}
 	if w.noSplice {
 		conn.NoSplice = oneOf(w.dice, unix.EINVAL, unix.EPERM, 0)
 	}
@@ -80,7 +80,7 @@ func (h *host) act() {
 		}
 	case h.ended && w.oneIn(3):
 		h.breakOff(unix.ECONNRESET)
-	case w.oneIn(w.health): // the rest ends something
+	case w.oneIn(w.mortal): // the rest ends something
 	case n < 96:
 		h.end()
 	case n < 98:

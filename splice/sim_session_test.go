@@ -58,10 +58,14 @@ func (w *world) Open(p Peer) (Session, error) {
 	w.seen.sessions++
 	w.log("session %d for %s", s.number, h.name)
 	if w.timeouts {
-		limit := func() time.Duration { return time.Duration(w.below(4)*w.below(2000)) * time.Millisecond }
-		s.timeouts = Timeouts{Idle: limit(), HalfClose: limit(), Lifetime: 10 * limit()}
+		s.timeouts = Timeouts{Idle: w.limit(4000), HalfClose: w.limit(2000), Lifetime: w.limit(60000)}
 	}
 	return s, nil
+}
+
+// limit is no timeout, or one of about ms milliseconds.
+func (w *world) limit(ms int) time.Duration {
+	return time.Duration(w.below(2)*w.size(ms)) * time.Millisecond
 }
 
 // Dial answers a backend, a Wait, or that there is none left.
@@ -70,14 +74,14 @@ func (s *simSession) Dial(last error) (Endpoint, error) {
 	s.checkDial(last)
 	s.asked, s.pending = w.k.Now(), nil
 	s.dials++
+	if s.dials > 5 || w.oneIn(30) {
+		return Endpoint{}, errNoMore
+	}
 	if w.oneIn(8) {
 		wait := Wait(time.Duration(w.below(300)) * time.Millisecond)
 		s.pending = wait
 		w.log("session %d waits %v", s.number, wait)
 		return Endpoint{}, wait
-	}
-	if s.dials > 5 || w.oneIn(30) {
-		return Endpoint{}, errNoMore
 	}
 	w.dials++
 	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(w.dials >> 8), byte(w.dials)}), simLowPort+1)
@@ -85,7 +89,7 @@ func (s *simSession) Dial(last error) (Endpoint, error) {
 	s.endpoint = Endpoint{Addr: to, Counters: &s.counters}
 	if w.timeouts {
 		s.endpoint.Timeouts = &s.timeouts
-		s.endpoint.Timeout = time.Duration(w.below(500)) * time.Millisecond
+		s.endpoint.Timeout = w.limit(500)
 	}
 	if w.oneIn(4) {
 		s.endpoint.Source = netip.AddrFrom4([4]byte{10, 2, 0, 1})
@@ -222,7 +226,9 @@ func (s *simSession) note() {
 	now, bytes := s.w.k.Now(), c.conn.Taken()+b.conn.Taken()
 	for _, h := range []*host{c, b} {
 		if bytes != s.bytes || h.peer.sent == h.conn.Taken() {
-			h.fluent = now
+			h.stuck = -1
+		} else if h.stuck < 0 {
+			h.stuck = now
 		}
 	}
 	if bytes != s.bytes {
@@ -323,8 +329,11 @@ func (s *simSession) checkTimeouts() {
 		s.fail("it has lived for %v; want %v at most", now-s.born, t.Lifetime)
 	}
 	for _, h := range []*host{c, b} {
-		if lost := min(now-h.fluent, h.conn.VanishedFor()); h.conn.Vanished() && !h.broke && lost > silentAfter+10*time.Second {
-			s.fail("%s has been gone for %v", h.name, lost)
+		if h.stuck < 0 || h.broke || !h.conn.Vanished() {
+			continue
+		}
+		if lost := min(now-h.stuck, h.conn.VanishedFor()); lost > silentAfter+10*time.Second {
+			s.fail("%s has been gone for %v, with bytes that wait for it", h.name, lost)
 		}
 	}
 }

@@ -19,7 +19,10 @@ import (
 //
 //	go test -tags simkernel -run Sim ./splice
 //	go test -tags simkernel -run Sim ./splice -sim.seed 1234 -sim.histories 1
-//	go test -tags simkernel -run '^$' -fuzz FuzzPair ./splice
+//	go test -tags simkernel -run '^$' -fuzz FuzzPair -fuzzminimizetime 10x ./splice
+//
+// A history is long: without that limit the fuzzer spends its time on shortening the
+// ones that it finds interesting.
 //
 // What is held against the reactor stands in sim_world_test.go (the loop: progress,
 // spinning, descriptors, permits), sim_session_test.go (the calls of a Session, the

@@ -5,6 +5,7 @@ package splice
 import (
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -37,7 +38,7 @@ type world struct {
 	mayHold  int  // bytes that a flow may hold
 	steps    int  // of its history
 	crowd    int  // clients at most
-	health   int  // how rarely hosts end: with 1 they never do
+	mortal   int  // how readily hosts end: with 1 they never do
 	timeouts bool // sessions have some
 	urgent   bool // urgent data is sent
 	vanish   bool // hosts may go without a word
@@ -72,11 +73,11 @@ func newWorld(d *dice, traced bool) *world {
 	w := &world{dice: d, traced: traced, clients: map[netip.AddrPort]*host{}}
 	w.unit = oneOf(d, 16, 100, 512, 4096)
 	w.steps, w.crowd = 50+d.below(300), 1+d.below(6)
-	w.health = oneOf(d, 4, 2, 3, 1)
-	w.timeouts, w.urgent, w.vanish = d.oneIn(2), d.oneIn(4), d.oneIn(4)
 	if d.oneIn(20) {
 		w.crowd = 2 * acceptBatch
 	}
+	w.mortal = oneOf(d, 4, 2, 3, 1)
+	w.timeouts, w.urgent, w.vanish = d.oneIn(2), d.oneIn(4), d.oneIn(4)
 	w.noSplice, w.poor, w.busy = d.oneIn(4), d.oneIn(2), d.oneIn(2)
 
 	w.k = sys.Boot()
@@ -84,25 +85,28 @@ func newWorld(d *dice, traced bool) *world {
 	w.k.ReuseDescriptors = d.oneIn(2)
 	w.k.RcvBuf, w.k.SndBuf = w.unit*(1+d.below(8)), max(2, w.unit*(1+d.below(32))/8)
 	w.k.SlotSize = oneOf(d, 4096, 1+w.unit/4)
-	elephant := d.oneIn(40)
-	if elephant {
+	pipeSize := oneOf(d, 4096, 16<<10, 64<<10)
+	if d.oneIn(40) { // an elephant: what comes in at once is more than one turn's budget
 		w.unit, w.steps, w.crowd = bufferSize, 30+d.below(50), 1+d.below(3)
 		w.k.RcvBuf, w.k.SndBuf, w.k.SlotSize = 600<<10, 600<<10, bufferSize/2
+		pipeSize = oneOf(d, 64<<10, 1<<20)
 	}
-	r := &reactor{lowPort: simLowPort, listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
-	r.o.PipeSize = oneOf(d, 4096, 16<<10, 64<<10)
-	if elephant {
-		r.o.PipeSize = oneOf(d, 64<<10, 1<<20)
-	}
-	r.budget.max = int64(oneOf(d, 64, 0, 1, 2))
-	w.mayHold = max(w.unit, max(w.k.PipePages, r.o.PipeSize/4096)*max(4096, w.k.SlotSize))
-	w.l, _ = newLoop(r)
-	w.l.buf = make([]byte, w.unit)
-	w.l.events = make([]sys.Event, oneOf(d, 8, 1, 2, 64))
-	r.loops = []*loop{w.l}
-	w.listen(r)
+	w.mayHold = max(w.unit, max(w.k.PipePages, pipeSize/4096)*max(4096, w.k.SlotSize))
+	w.start(pipeSize)
 	w.k.Between, w.k.Refuse, w.k.Dialed = w.between, w.refuse, w.dialed
 	return w
+}
+
+// start makes the reactor, with one loop that no thread runs, and its listener.
+func (w *world) start(pipeSize int) {
+	r := &reactor{lowPort: simLowPort, listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
+	r.o.PipeSize = pipeSize
+	r.budget.max = int64(oneOf(w.dice, 64, 0, 1, 2))
+	w.l, _ = newLoop(r)
+	w.l.buf = make([]byte, w.unit)
+	w.l.events = make([]sys.Event, oneOf(w.dice, 8, 1, 2, 64))
+	r.loops = []*loop{w.l}
+	w.listen(r)
 }
 
 func (w *world) listen(r *reactor) {
@@ -120,13 +124,13 @@ func (w *world) listen(r *reactor) {
 // live plays the history to its end.
 func (w *world) live() (broken error) {
 	defer func() {
-		if v := recover(); v != nil {
-			rule, ok := v.(violation)
-			if !ok {
-				panic(v)
-			}
-			w.log("%s", rule)
-			broken = rule
+		switch v := recover().(type) {
+		case nil:
+		case violation:
+			broken = v
+		default:
+			w.log("%s", debug.Stack())
+			broken = violation(fmt.Sprint("panic: ", v))
 		}
 	}()
 	for range w.steps {
@@ -234,7 +238,7 @@ func (w *world) odd() {
 		w.k.Exec()
 	case 5:
 		w.stale()
-	case 6:
+	case 6: // the user's share of pipe memory is used up, or free again
 		w.k.PipePages = oneOf(w.dice, 16, 1, 2)
 	case 7:
 		w.rest()
@@ -330,6 +334,11 @@ func (w *world) turn() {
 			w.seen.resets++
 		}
 	})
+	w.checkTurn()
+}
+
+// checkTurn: pooled pipes are empty, and each session counts once.
+func (w *world) checkTurn() {
 	for _, p := range w.l.pipes.free {
 		if n := w.k.PipeFill(p.r); n > 0 {
 			w.fail("a pipe with %d bytes in it is pooled", n)
@@ -414,7 +423,8 @@ func (w *world) starve() {
 	w.rest()
 }
 
-// finish ends all in order and looks for what is left.
+// finish leaves the sessions to themselves for a while, ends them in order, and
+// looks for what is left.
 func (w *world) finish() {
 	w.calm = true
 	w.k.Exec()
@@ -425,33 +435,11 @@ func (w *world) finish() {
 	if w.oneIn(3) {
 		w.rest()
 	}
-	if w.suspended {
-		w.suspend(false)
+	if w.oneIn(2) {
+		w.drain()
+		w.rest()
 	}
-	for _, g := range w.all {
-		g.SetLimit(0)
-	}
-	w.settle()
-	w.crowd += 2
-	w.connect()
-	w.connect()
-	w.retire()
-	for idle := 0; idle < 20; idle++ {
-		before := w.k.Effects()
-		if w.settle(); len(w.sessions) == 0 {
-			break
-		}
-		w.endInOrder()
-		if ms := w.l.patience(); ms > 0 {
-			w.pass(time.Duration(ms) * time.Millisecond)
-		}
-		if w.k.Effects() != before {
-			idle = 0
-		}
-	}
-	if len(w.sessions) > 0 {
-		w.sessions[0].fail("it does not end")
-	}
+	w.endAll()
 	for _, h := range w.hosts {
 		h.checkFate()
 	}
@@ -459,6 +447,47 @@ func (w *world) finish() {
 	if open := w.k.Descriptors(); len(open) > 0 {
 		w.fail("descriptors are left: %v", open)
 	}
+}
+
+// drain has every host take all that there is for it.
+func (w *world) drain() {
+	for before := -1; before != w.k.Effects(); {
+		before = w.k.Effects()
+		for _, h := range w.hosts {
+			h.take(h.conn.Unsent())
+		}
+		w.settle()
+	}
+}
+
+// endAll closes the listener, over a queue with clients in it, and has all sessions
+// end in order.
+func (w *world) endAll() {
+	if w.suspended {
+		w.suspend(false)
+	}
+	for _, g := range w.all {
+		g.SetLimit(0)
+	}
+	w.settle()
+	w.crowd = len(w.clients) + 2
+	w.connect()
+	w.connect()
+	w.retire()
+	for vain := 0; vain < 20; vain++ {
+		before := w.k.Effects()
+		if w.settle(); len(w.sessions) == 0 {
+			return
+		}
+		w.endInOrder()
+		if ms := w.l.patience(); ms > 0 {
+			w.pass(time.Duration(ms) * time.Millisecond)
+		}
+		if w.k.Effects() != before {
+			vain = 0
+		}
+	}
+	w.sessions[0].fail("it does not end")
 }
 
 // retire closes the listener as Listener.Close does: those in its queue are served.

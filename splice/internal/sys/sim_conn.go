@@ -23,9 +23,9 @@ type Conn struct {
 	orphan        bool          // nobody holds it any more
 	abort         bool          // linger 0
 	reset         bool          // it sent a RST
+	unread        bool          // because it was closed over bytes that nobody had read
 	vanished      bool          // the far end answers nothing any more
 	lost          time.Duration // since then
-	unread        bool          // because it was closed over bytes that nobody had read
 
 	rcv      []byte
 	segments []int // lengths of what makes up rcv
