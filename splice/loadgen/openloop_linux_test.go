@@ -2,14 +2,15 @@ package loadgen
 
 import (
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // stall is a server that answers at once, but for one message, which it keeps until
 // release, which nil never is. It tells how long it kept it.
-func stall(release <-chan struct{}) (handle func(peer), kept *time.Duration) {
-	kept = new(time.Duration)
+func stall(release <-chan struct{}) (handle func(peer), kept *atomic.Int64) {
+	kept = new(atomic.Int64)
 	return func(p peer) {
 		_, _ = io.CopyN(p, p, 10*defaultSize)
 		b := make([]byte, defaultSize)
@@ -21,7 +22,7 @@ func stall(release <-chan struct{}) (handle func(peer), kept *time.Duration) {
 		case <-release:
 		case <-p.over:
 		}
-		*kept = time.Since(begun)
+		kept.Store(int64(time.Since(begun)))
 		_, _ = p.Write(b)
 		_, _ = io.Copy(p, p)
 	}, kept
@@ -42,12 +43,12 @@ func TestOpenLoopLatencyIncludesTheQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := res.Reports[0]
-	long := countAbove(p.Latency, *kept/2)
+	long := countAbove(p.Latency, time.Duration(kept.Load())/2)
 	if want := uint64(due / 2 * 9 / 10); long < want {
-		t.Errorf("the server kept one message for %s: got %d operations that took more than half of that; want at least %d", *kept, long, want)
+		t.Errorf("the server kept one message for %s: got %d operations that took more than half of that; want at least %d", time.Duration(kept.Load()), long, want)
 	}
-	if got := p.Latency.Percentile(100); got < *kept*9/10 {
-		t.Errorf("got a longest latency of %s; want at least the stall's %s", got, *kept)
+	if got := p.Latency.Percentile(100); got < time.Duration(kept.Load())*9/10 {
+		t.Errorf("got a longest latency of %s; want at least the stall's %s", got, time.Duration(kept.Load()))
 	}
 	if p.Latency.Count() != p.Operations+p.Unfinished {
 		t.Errorf("got %d latencies; want one for each of %d operations and %d unfinished", p.Latency.Count(), p.Operations, p.Unfinished)
@@ -64,7 +65,7 @@ func TestClosedLoopLatencyOfAStall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := countAbove(res.Reports[0].Latency, *kept/2); got != 1 {
+	if got := countAbove(res.Reports[0].Latency, time.Duration(kept.Load())/2); got != 1 {
 		t.Errorf("got %d operations longer than half the stall; want the stalled one alone", got)
 	}
 }
