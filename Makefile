@@ -9,7 +9,7 @@ LDFLAGS  = -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 # on go.mod.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-FUZZTIME ?= 10s
+FUZZINPUTS ?= 50000
 SOAKTIME ?= 10m
 BENCH    ?=
 
@@ -43,8 +43,8 @@ lint: ## Check formatting, go vet and staticcheck
 	$(GO) run $(STATICCHECK) ./...
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME (10s)
-	@packaging/fuzz.sh $(FUZZTIME)
+fuzz: ## Run every fuzz target for FUZZINPUTS inputs (50000)
+	@packaging/fuzz.sh $(FUZZINPUTS)
 
 .PHONY: soak
 soak: ## Run mixed traffic with faults for SOAKTIME (10m), every stream verified

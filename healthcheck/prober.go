@@ -37,15 +37,20 @@ const (
 	Unknown Verdict = iota // the prober itself could not run
 	Up                     // the backend answered
 	Down                   // the backend did not answer, or refused
+	Degraded               // up, but it should get less than its weight: Facts.Share
+
+	NumVerdicts = iota // how many there are
 )
 
-// String is "unknown", "up" or "down".
+// String is "unknown", "up", "down" or "degraded".
 func (v Verdict) String() string {
 	switch v {
 	case Up:
 		return "up"
 	case Down:
 		return "down"
+	case Degraded:
+		return "degraded"
 	}
 	return "unknown"
 }
@@ -63,6 +68,7 @@ type Result struct {
 	Verdict Verdict
 	Reason  Reason        // empty when up
 	Err     error         // nil when up; what Reason was made from
+	Facts   Facts         // what the server told of itself, whatever the verdict
 	Phases  []Phase       // in the order in which they happened
 	Took    time.Duration // all phases together
 }
@@ -121,7 +127,8 @@ func probeOne(ctx context.Context, p Prober, a Address, results chan<- Result) {
 }
 
 // outranks says whether verdict v of one address prevails over verdict w of
-// another one of the same backend: up over unknown over down.
+// another one of the same backend: up over degraded over unknown over down.
 func outranks(v, w Verdict) bool {
-	return v != w && (v == Up || w == Down)
+	rank := [NumVerdicts]int{Up: 3, Degraded: 2, Unknown: 1, Down: 0}
+	return rank[v] > rank[w]
 }

@@ -43,10 +43,13 @@ func (t *Threshold) SetLimits(rise, fall int) {
 }
 
 // Observe takes the next verdict and tells the state after it, and whether it
-// changed. Unknown changes nothing.
+// changed. Unknown changes nothing; Degraded counts as Up.
 func (t *Threshold) Observe(v Verdict) (s State, changed bool) {
-	if v == Unknown {
+	switch v {
+	case Unknown:
 		return t.state, false
+	case Degraded:
+		v = Up
 	}
 	if v != t.last {
 		t.last, t.streak = v, 0
@@ -71,7 +74,7 @@ func (t *Threshold) settle() State {
 // State is the current state.
 func (t *Threshold) State() State { return t.state }
 
-// Streak is the last known verdict, and how many times in a row it came;
+// Streak is the last known verdict, Up or Down, and how many times in a row it came;
 // unknown ones in between are not counted. It is Unknown, 0 at the start.
 func (t *Threshold) Streak() (Verdict, int) { return t.last, t.streak }
 

@@ -73,7 +73,7 @@ type Target struct {
 	splice.Counters // bytes of all sessions, of live ones as of the last Settle
 
 	// Counted by whoever runs the probes.
-	Probes        [healthcheck.Down + 1]atomic.Uint64 // by healthcheck.Verdict
+	Probes        [healthcheck.NumVerdicts]atomic.Uint64 // by healthcheck.Verdict
 	HealthChanges atomic.Uint64
 
 	failing atomic.Bool // the last attempt failed: tell people once

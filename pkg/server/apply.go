@@ -242,6 +242,10 @@ func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) 
 				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
 				Float64("duration", c.At.Sub(c.Since).Seconds()).Int("usable", p.balancer.Usable()).
 				Msg("backend " + c.New.String())
+			s.publish(Event{
+				Kind: EventHealth, Pool: p.cfg.Name, Backend: b.Name(),
+				Old: c.Old.String(), New: c.New.String(), Reason: c.Result.Text(),
+			})
 		},
 	}
 }

@@ -32,7 +32,8 @@ type Server struct {
 	file      *config.Config // without overrides
 	overrides *overrides
 
-	state atomic.Pointer[state]
+	state  atomic.Pointer[state]
+	events eventLog
 
 	background sync.WaitGroup // monitor, resolver, drains of what was removed
 	ctx        context.Context

@@ -73,7 +73,7 @@ type BackendSnapshot struct {
 	ConnectTime  time.Duration     // of all Sessions together
 	Up, Down     uint64
 
-	Probes        [healthcheck.Down + 1]uint64 // by healthcheck.Verdict
+	Probes        [healthcheck.NumVerdicts]uint64 // by healthcheck.Verdict
 	HealthChanges uint64
 }
 

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"sync"
+	"time"
+)
+
+// Event is a change that an operator may want to hear of when it happens. What does
+// not apply is empty.
+type Event struct {
+	ID       uint64    // from 1 on, without gaps
+	Time     time.Time // when it was told
+	Kind     EventKind
+	Listener string
+	Pool     string
+	Backend  string
+	Old, New string // what changed
+	Reason   string // why, in words for a person
+}
+
+// EventKind is what an Event is about.
+type EventKind string
+
+const (
+	EventHealth   EventKind = "health"   // a backend's health changed: Old, New
+	EventMode     EventKind = "mode"     // a person changed a backend's mode: Old, New
+	EventBreaker  EventKind = "breaker"  // a backend's breaker changed: Old, New
+	EventRole     EventKind = "role"     // a backend's role changed: Old, New
+	EventSplit    EventKind = "split"    // several backends claim to be the primary, or do not any more
+	EventOverride EventKind = "override" // a person added, removed or changed a backend, or reset all
+	EventReload   EventKind = "reload"   // a configuration was applied, or refused: Reason has the problems
+	EventListener EventKind = "listener" // a listener was opened, closed, shut or opened again
+	EventRefused  EventKind = "refused"  // a limit or an access list refused clients: Reason has how many
+	EventLifetime EventKind = "lifetime" // the process started, or is stopping
+)
+
+// keptEvents is how many events can be read again.
+const keptEvents = 1024
+
+// eventLog keeps the latest events. Readers come back for what is new, each at its
+// own pace, so that a slow one costs nothing but what it misses. The zero value is
+// empty.
+type eventLog struct {
+	mu   sync.Mutex
+	ring [keptEvents]Event // event n is at n % keptEvents
+	last uint64            // the ID of the latest one; 0 = none
+	more chan struct{}     // closed at the next one; nil while nobody waits
+}
+
+func (l *eventLog) add(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	e.ID, e.Time = l.last, time.Now()
+	l.ring[e.ID%keptEvents] = e
+	if l.more != nil {
+		close(l.more)
+		l.more = nil
+	}
+}
+
+func (l *eventLog) after(id uint64) ([]Event, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.more == nil {
+		l.more = make(chan struct{})
+	}
+	if id > l.last {
+		id = 0 // of an earlier process
+	}
+	if l.last > keptEvents {
+		id = max(id, l.last-keptEvents)
+	}
+	events := make([]Event, 0, l.last-id)
+	for n := id + 1; n <= l.last; n++ {
+		events = append(events, l.ring[n%keptEvents])
+	}
+	return events, l.more
+}
+
+// publish tells of an event; its ID and Time are set here. It does not block.
+func (s *Server) publish(e Event) { s.events.add(e) }
+
+// Events answers the events after the one of that ID, 0 for all that are kept, which
+// are the latest 1024, oldest first, and a channel that is closed when there are more.
+// An ID that is still to come belongs to an earlier process: then they are all told.
+func (s *Server) Events(after uint64) (events []Event, more <-chan struct{}) {
+	return s.events.after(after)
+}
