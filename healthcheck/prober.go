@@ -34,10 +34,10 @@ func (a Address) String() string {
 type Verdict uint8
 
 const (
-	Unknown Verdict = iota // the prober itself could not run
-	Up                     // the backend answered
-	Down                   // the backend did not answer, or refused
-	Degraded               // up, but it should get less than its weight: Facts.Share
+	Unknown  Verdict = iota // the prober itself could not run
+	Up                      // the backend answered
+	Down                    // the backend did not answer, or refused
+	Degraded                // up, but it should get less than its weight: Facts.Share
 
 	NumVerdicts = iota // how many there are
 )

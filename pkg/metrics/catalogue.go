@@ -119,7 +119,9 @@ var backends = []family[server.BackendSnapshot]{
 	per(counters, "backend_probes_total", "Probes by their verdict; unknown is a probe that could not run.", "verdict", words(healthcheck.NumVerdicts, healthcheck.Verdict.String),
 		func(b *server.BackendSnapshot, i int) float64 { return float64(b.Probes[i]) }).only(isProbed),
 	gauge("backend_probe_success", "1 if the last probe came out up, else 0.",
-		func(b *server.BackendSnapshot) float64 { return one(b.Check.Last.Verdict == healthcheck.Up || b.Check.Last.Verdict == healthcheck.Degraded) }).only(wasProbed),
+		func(b *server.BackendSnapshot) float64 {
+			return one(b.Check.Last.Verdict == healthcheck.Up || b.Check.Last.Verdict == healthcheck.Degraded)
+		}).only(wasProbed),
 	gauge("backend_probe_duration_seconds", "How long the last probe took.",
 		func(b *server.BackendSnapshot) float64 { return b.Check.Last.Took.Seconds() }).only(wasProbed),
 	counter("backend_health_changes_total", "Changes of health, the first one from unchecked included.",
