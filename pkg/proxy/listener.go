@@ -10,9 +10,10 @@ import (
 // Listener admits the clients of one listener and counts its sessions. It is the
 // splice.Handler of all its addresses.
 type Listener struct {
-	Name string
-	Gate splice.Gate // its own max_connections
-	Shut atomic.Bool // refuses clients, because its pool is down
+	Name   string
+	Number uint32      // in the IDs of its sessions; who makes listeners gives each another one
+	Gate   splice.Gate // its own max_connections
+	Shut   atomic.Bool // refuses clients, because its pool is down
 
 	log    zerolog.Logger
 	conf   atomic.Pointer[Conf]
@@ -48,13 +49,16 @@ func (l *Listener) Conf() *Conf { return l.conf.Load() }
 
 // Open implements splice.Handler.
 func (l *Listener) Open(peer splice.Peer) (splice.Session, error) {
-	l.Sessions.Add(1)
 	s := l.roster.take()
 	s.listener, s.conf, s.client = l, l.conf.Load(), peer.Remote
+	s.serial, s.opened = l.Sessions.Add(1), clock()
 	return s, nil
 }
 
 // Settle brings the byte counts of the listener, and of the pools and targets that
 // its sessions use, up to date: they are otherwise those of ended sessions. It takes
 // a few nanoseconds for each client of the busiest time.
-func (l *Listener) Settle() { l.roster.settle() }
+func (l *Listener) Settle() {
+	now := clock()
+	l.roster.each(func(s *session) { s.settle(now) })
+}

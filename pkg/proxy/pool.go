@@ -93,3 +93,24 @@ func (t *Target) Addrs() []netip.AddrPort {
 	}
 	return nil
 }
+
+// address is the one to try when so many others have failed: first the one that
+// answered last. It is zero for a unix socket, and while the name is not resolved.
+func (t *Target) address(failed int) netip.AddrPort {
+	addrs := t.Addrs()
+	if len(addrs) == 0 {
+		return netip.AddrPort{}
+	}
+	return addrs[(int(t.good.Load())+failed)%len(addrs)]
+}
+
+// written is one of the addresses of t as logs and the API have it, "" for none.
+func (t *Target) written(addr netip.AddrPort) string {
+	switch {
+	case t.Unix != "":
+		return "unix:" + t.Unix
+	case !addr.IsValid():
+		return ""
+	}
+	return addr.String()
+}

@@ -7,7 +7,7 @@ import (
 
 // roster has the sessions of a listener, those of live clients and those that wait
 // for the next one. A session's place never moves and is never given back, so that
-// settle can look at all of them while clients come and go; the memory is that of the
+// each can look at all of them while clients come and go; the memory is that of the
 // most clients there have been at one time.
 //
 // Idle sessions are a stack without a lock, so that no loop ever waits for another
@@ -74,15 +74,15 @@ func (r *roster) grow() {
 	}
 }
 
-// settle carries the bytes of all live sessions to their totals.
-func (r *roster) settle() {
+// each calls f with every session, of live clients and idle ones.
+func (r *roster) each(f func(*session)) {
 	chunks := r.chunks.Load()
 	if chunks == nil {
 		return
 	}
 	for _, c := range *chunks {
 		for i := range c {
-			c[i].meter.settle()
+			f(&c[i])
 		}
 	}
 }

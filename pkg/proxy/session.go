@@ -22,6 +22,10 @@ var errAttempts = errors.New("no attempts left")
 
 // session is one admitted client. The engine owns it between Open and the end of
 // Close; then it goes back to its listener's roster, for the next client.
+//
+// Others look at it while it lives, at its bytes and at what record tells of its visit.
+// What they read changes under the meter's lock alone, from the first time that show
+// gives it a target until Close takes that away; outside of that time they read nothing.
 type session struct {
 	meter meter
 	visit
@@ -37,9 +41,11 @@ type visit struct {
 	listener *Listener
 	conf     *Conf
 	client   netip.AddrPort // zero on a unix socket
+	serial   uint64         // among the listener's sessions, from 1 on
+	opened   int64          // by the package's clock
 
 	backend  *balancer.Backend // acquired; nil between attempts
-	target   *Target           // its Value
+	target   *Target           // its Value; nil until the first one is picked
 	addr     netip.AddrPort    // that is or was dialled last; zero for a unix socket
 	connect  time.Duration     // of the attempt that succeeded
 	attempts int               // backends that were dialled
@@ -66,6 +72,7 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 	d := s.conf.Pool.dialing.Load()
 	if _, waited := last.(splice.Wait); last != nil && !waited {
 		if s.failed(last) {
+			s.show(s.target)
 			return s.endpoint(d), nil
 		}
 	}
@@ -79,7 +86,7 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 			return splice.Endpoint{}, s.because(err)
 		}
 		s.picked(b)
-		if s.target.Unix != "" || len(s.target.Addrs()) > 0 {
+		if s.target.Unix != "" || s.addr.IsValid() {
 			return s.endpoint(d), nil
 		}
 		s.failed(errUnresolved)
@@ -112,26 +119,33 @@ func (s *session) because(err error) error {
 }
 
 func (s *session) picked(b *balancer.Backend) {
-	s.backend, s.target = b, b.Value().(*Target)
+	s.backend = b
 	if s.trouble != nil {
 		s.trouble.spent = 0
 	}
+	s.show(b.Value().(*Target))
 	if s.attempts++; s.attempts > 1 {
 		s.listener.Retries.Add(1)
 	}
 }
 
-// endpoint is the next address of the backend: first the one that answered last.
+// show notes where the session turns to: the next address of t.
+func (s *session) show(t *Target) {
+	addr := t.address(s.spent())
+	s.meter.mu.Lock()
+	s.target, s.addr = t, addr
+	s.meter.mu.Unlock()
+}
+
+// endpoint is the address that is shown.
 func (s *session) endpoint(d *Dialing) splice.Endpoint {
 	t := s.target
 	t.Dials.Add(1)
 	ep := splice.Endpoint{Timeout: d.Timeout, Timeouts: &s.conf.Timeouts, Counters: &s.meter.live}
 	if t.Unix != "" {
-		ep.Unix, s.addr = t.Unix, netip.AddrPort{}
+		ep.Unix = t.Unix
 		return ep
 	}
-	addrs := t.Addrs()
-	s.addr = addrs[(int(t.good.Load())+s.spent())%len(addrs)]
 	ep.Addr, ep.Source = s.addr, s.conf.Pool.source(d, s.addr.Addr())
 	return ep
 }
@@ -169,11 +183,12 @@ func (s *session) blame(err error) {
 // Connected implements splice.Connected.
 func (s *session) Connected(took time.Duration) {
 	t, p := s.target, s.conf.Pool
-	s.connect = took
 	t.Sessions.Add(1)
 	t.ConnectTime.Add(int64(took))
 	p.Connect.Observe(took)
-	s.meter.start([...]*splice.Counters{&s.listener.Counters, &p.Counters, &t.Counters})
+	s.meter.mu.Lock()
+	s.connect, s.meter.connected = took, true
+	s.meter.mu.Unlock()
 	if n := len(t.Addrs()); s.spent() > 0 && n > 0 {
 		t.good.Store(uint32((int(t.good.Load()) + s.spent()) % n))
 	}
@@ -191,33 +206,42 @@ func (s *session) Close(r splice.Result) {
 	if s.backend != nil {
 		s.backend.Release()
 	}
-	s.meter.stop(r.Up, r.Down)
-	l := s.listener
+	v, l := s.visit, s.listener
+	s.leave(r.Up, r.Down)
 	l.Ended[r.Reason].Add(1)
 	l.Duration.Observe(r.Duration)
-	if s.conf.Access {
-		s.logLine(&r)
+	if v.conf.Access {
+		v.logLine(&r)
 	}
-	s.visit = visit{}
 	l.roster.give(s)
 }
 
+// leave carries the rest of the bytes, of which there were so many in all, and makes
+// the session ready for the next client.
+func (s *session) leave(up, down uint64) {
+	s.meter.mu.Lock()
+	s.carry(up, down)
+	s.visit = visit{}
+	s.meter.reset()
+	s.meter.mu.Unlock()
+}
+
 // logLine writes the session's one line; docs/operations.md explains its fields.
-func (s *session) logLine(r *splice.Result) {
-	e := s.listener.log.Info().Str("listener", s.listener.Name).Str("pool", s.conf.Pool.Name)
-	if s.target != nil {
-		e.Str("backend", s.target.Name)
+func (v *visit) logLine(r *splice.Result) {
+	e := v.listener.log.Info().Str("listener", v.listener.Name).Str("pool", v.conf.Pool.Name)
+	if v.target != nil {
+		e.Str("backend", v.target.Name)
 	} else {
 		e.Str("backend", "")
 	}
-	if s.client.IsValid() {
-		e.Str("client", s.client.Addr().String()).Int("client_port", int(s.client.Port()))
+	if v.client.IsValid() {
+		e.Str("client", v.client.Addr().String()).Int("client_port", int(v.client.Port()))
 	} else {
 		e.Str("client", "unix").Int("client_port", 0)
 	}
-	e.Str("backend_address", s.address()).
-		Float64("duration", r.Duration.Seconds()).Float64("connect_time", s.connect.Seconds()).
-		Int("attempts", s.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
+	e.Str("backend_address", v.address()).
+		Float64("duration", r.Duration.Seconds()).Float64("connect_time", v.connect.Seconds()).
+		Int("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
 		Str("reason", r.Reason.String())
 	if r.Err != nil {
 		e.Str("error", r.Err.Error())
@@ -225,14 +249,9 @@ func (s *session) logLine(r *splice.Result) {
 	e.Msg("session")
 }
 
-func (s *session) address() string {
-	switch {
-	case s.target == nil:
-		return ""
-	case s.target.Unix != "":
-		return "unix:" + s.target.Unix
-	case !s.addr.IsValid():
+func (v *visit) address() string {
+	if v.target == nil {
 		return ""
 	}
-	return s.addr.String()
+	return v.target.written(v.addr)
 }
