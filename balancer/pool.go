@@ -36,7 +36,7 @@ type State struct {
 type Pool struct {
 	table     atomic.Pointer[table]
 	rotations [tierCount]rotation
-	random    func(n uint64) uint64 // set by New only
+	random    func(n uint64) uint64 // nil: the rotations draw; set by tests only
 
 	mu      sync.Mutex // guards what follows: everything from which a table is built
 	chain   []algorithm
@@ -53,7 +53,10 @@ type Pool struct {
 // New makes a pool. All backends are unchecked and ready. The error joins everything that is wrong with
 // the arguments.
 func New(o Options, specs []Spec) (*Pool, error) {
-	p := &Pool{random: rand.Uint64N}
+	p := &Pool{}
+	for i := range p.rotations {
+		p.rotations[i].draws.Store(rand.Uint64())
+	}
 	if _, err := p.Apply(o, specs); err != nil {
 		return nil, err
 	}
@@ -86,6 +89,11 @@ func (p *Pool) OnUsable(f func(usable bool)) {
 func (p *Pool) Backends() []State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.states()
+}
+
+// states needs mu.
+func (p *Pool) states() []State {
 	states := make([]State, len(p.members))
 	for i, m := range p.members {
 		states[i] = State{

@@ -33,15 +33,23 @@ func (randomTwo) choose(t *tier, q request) *Backend {
 	return leastConnections{}.choose(t, q)
 }
 
+// draw is uniform in 0..n-1.
+func (t *tier) draw(n uint64) uint64 {
+	if t.random != nil {
+		return t.random(n)
+	}
+	return t.rotation.draw(n)
+}
+
 // drawTwo draws one row out of all and one out of the others. Both are the same only in a tier of one row.
 func (t *tier) drawTwo() (a, b *row) {
-	i := t.shares.at(t.random(t.shares.total))
+	i := t.shares.at(t.draw(t.shares.total))
 	a = t.row(i)
 	if t.size() == 1 {
 		return a, a
 	}
 	from, end := t.shares.span(i)
-	unit := t.random(t.shares.total - (end - from))
+	unit := t.draw(t.shares.total - (end - from))
 	if unit >= from { // step over the first row's units
 		unit += end - from
 	}

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"math"
+	"math/bits"
 	"sync/atomic"
 )
 
@@ -54,7 +55,7 @@ type tier struct {
 	number   int
 	members  []int32 // positions in rows
 	rotation *rotation
-	random   func(n uint64) uint64 // uniform in 0..n-1
+	random   func(n uint64) uint64 // uniform in 0..n-1; nil: the rotation draws
 	heaviest int32                 // the greatest weight
 
 	schedule schedule // for roundRobin
@@ -73,16 +74,26 @@ type rotation struct {
 	_    [cacheLine - 8]byte
 	next atomic.Int64 // leastConnections: the row after the one taken last
 	_    [cacheLine - 8]byte
+
+	draws atomic.Uint64 // randomTwo: the state of its generator
+	_     [cacheLine - 8]byte
+}
+
+// draw is uniform in 0..n-1 for a small n: the next number of splitmix64 (Steele, Lea and Flood, "Fast
+// splittable pseudorandom number generators", 2014), whose state is a counter. So loops share it with one
+// add, and the copy of a rotation draws what the rotation itself will.
+func (r *rotation) draw(n uint64) uint64 {
+	z := r.draws.Add(0x9e3779b97f4a7c15)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	hi, _ := bits.Mul64(z^z>>31, n)
+	return hi
 }
 
 // acquire reserves a backend of the first tier that has a usable one.
 func (t *table) acquire(q request) (*Backend, error) {
-	for i := range t.tiers {
-		if tier := &t.tiers[i]; tier.size() > 0 {
-			if b := tier.pick(q); b != nil {
-				return b, nil
-			}
-		}
+	if p := t.pick(q); p.backend != nil {
+		return p.backend, nil
 	}
 	if t.haveTried(q) {
 		return nil, ErrTried
@@ -90,16 +101,34 @@ func (t *table) acquire(q request) (*Backend, error) {
 	return nil, ErrNoBackend
 }
 
-// pick goes down the chain: each algorithm but the last may only have the very backend that it proposes,
-// the last one chooses among all that are usable.
-func (t *tier) pick(q request) *Backend {
-	last := len(t.chain) - 1
-	for _, a := range t.chain[:last] {
-		if r := a.propose(t, q); r != nil && q.take(r) {
-			return r.backend
+// picked is the outcome of a pick: a backend, or nil, and how it was come by.
+type picked struct {
+	backend *Backend
+	tier    int
+	link    int // of the chain
+}
+
+func (t *table) pick(q request) picked {
+	for i := range t.tiers {
+		if tier := &t.tiers[i]; tier.size() > 0 {
+			if p := tier.pick(q); p.backend != nil {
+				return p
+			}
 		}
 	}
-	return t.chain[last].choose(t, q)
+	return picked{}
+}
+
+// pick goes down the chain: each algorithm but the last may only have the very backend that it proposes,
+// the last one chooses among all that are usable.
+func (t *tier) pick(q request) picked {
+	last := len(t.chain) - 1
+	for i, a := range t.chain[:last] {
+		if r := a.propose(t, q); r != nil && q.take(r) {
+			return picked{r.backend, t.number, i}
+		}
+	}
+	return picked{t.chain[last].choose(t, q), t.number, last}
 }
 
 // haveTried reports whether there is a backend that lacks nothing but that the session failed on it.
