@@ -28,9 +28,6 @@ func (c Change) String() string {
 // present stands for a whole table that was added or removed.
 const present = "present"
 
-// secretKeys are shown as changed, without their values.
-var secretKeys = []string{"hash_key"}
-
 // Diff lists what differs from one configuration to the next, in the order of the
 // keys. Listeners, pools and backends are compared by name; a backend that has
 // another address is another backend.
@@ -43,11 +40,12 @@ func diffTable(path string, from, to reflect.Value) (changes []Change) {
 		at, a, b := join(path, f.key), from.Field(f.index), to.Field(f.index)
 		switch {
 		case reflect.DeepEqual(a.Interface(), b.Interface()):
+		case a.Kind() == reflect.Slice && a.Len()+b.Len() == 0: // one of them was written as []
 		case isTable(a.Type()):
 			changes = append(changes, diffTable(at, a, b)...)
-		case a.Kind() == reflect.Slice && isTable(a.Type().Elem()):
+		case isTables(a.Type()):
 			changes = append(changes, diffTables(at, byName(a), byName(b))...)
-		case slices.Contains(secretKeys, f.key):
+		case isSecret(f.key):
 			changes = append(changes, Change{at, "(secret)", "(another secret)"})
 		default:
 			changes = append(changes, Change{at, written(a), written(b)})
