@@ -49,6 +49,7 @@ func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change
 		s.log.Info().Str("key", c.Path).Str("old", c.Old).Str("new", c.New).Msg("changed")
 	}
 	s.log.Info().Int("changes", len(changes)).Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
+	s.tellReloaded(changes)
 	return changes, nil
 }
 
@@ -75,6 +76,7 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	s.commitListeners(next)
 	s.names.retain(next)
 	err = s.release(ctx, old, next)
+	s.tellListeners(old, next)
 	for _, p := range next.pools {
 		s.tendDoor(p.cfg.Name)
 	}
@@ -304,6 +306,7 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 		if was == nil {
 			l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
 			l.front.Gate.SetLimit(c.MaxConnections)
+			s.fronts.number(l.front)
 		} else {
 			l.front = was.front
 		}
@@ -454,6 +457,7 @@ func (s *Server) tendDoor(name string) {
 func (s *Server) shut(l *listener, shut bool) {
 	if l.front.Shut.Swap(shut) != shut {
 		s.log.Info().Str("listener", l.cfg.Name).Str("pool", l.cfg.Pool).Bool("listening", !shut).Msg("when_down")
+		s.tellShut(l, shut)
 	}
 	for _, b := range l.bound {
 		turn := b.Resume
@@ -483,6 +487,7 @@ func (s *Server) drainGone(old, next *state, backends []*balancer.Backend) {
 			fronts = append(fronts, l.front)
 		}
 	}
+	s.fronts.remove(fronts)
 	if len(backends)+len(fronts) == 0 {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/pkg/config"
@@ -29,6 +30,7 @@ var (
 type Override struct {
 	Pool, Backend  string
 	Mode           balancer.Mode // Ready is no override
+	ModeSince      time.Time     // when it was set; zero if it never was
 	Weight         *int          // nil: the file's
 	MaxConnections *int          // likewise
 	Added          bool          // the file does not have it
@@ -147,8 +149,9 @@ type Settings struct {
 // SetBackend changes settings of a backend, together or not at all. The error is
 // ErrUnknown or ErrRefused.
 func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Settings) error {
-	err := s.change(ctx, func(o *overrides) error {
-		if _, err := s.backend(pool, backend); err != nil {
+	var was *balancer.State
+	err := s.change(ctx, func(o *overrides) (err error) {
+		if was, err = s.backend(pool, backend); err != nil {
 			return err
 		}
 		if set.Weight != nil && (*set.Weight < 0 || *set.Weight > config.MaxWeight) {
@@ -159,6 +162,9 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 		}
 		r := o.of(pool, backend)
 		if set.Mode != nil {
+			if *set.Mode != was.Mode {
+				r.ModeSince = time.Now()
+			}
 			r.Mode = *set.Mode
 		}
 		if set.Weight != nil {
@@ -181,6 +187,7 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 			e.Int("max_connections", *set.MaxConnections)
 		}
 		e.Msg("override")
+		s.tellSettings(pool, was, set)
 	}
 	return err
 }
@@ -213,6 +220,7 @@ func (s *Server) AddBackend(ctx context.Context, pool string, b config.Backend) 
 	})
 	if err == nil {
 		s.log.Info().Str("pool", pool).Str("backend", b.Name).Str("address", b.Address.String()).Msg("override: backend added")
+		s.publish(Event{Kind: EventOverride, Pool: pool, Backend: b.Name, New: "added", Reason: b.Address.String()})
 	}
 	return err
 }
@@ -285,6 +293,7 @@ func (s *Server) RemoveBackend(ctx context.Context, pool, backend string, force 
 		cut = s.kill(gone, splice.ReasonKilled)
 	}
 	s.log.Info().Str("pool", pool).Str("backend", backend).Int("cut", cut).Msg("override: backend removed")
+	s.publish(Event{Kind: EventOverride, Pool: pool, Backend: backend, New: "removed"})
 	return nil
 }
 
@@ -344,6 +353,7 @@ func (s *Server) ResetOverrides(ctx context.Context) error {
 	})
 	if err == nil {
 		s.log.Info().Msg("overrides reset")
+		s.publish(Event{Kind: EventOverride, New: "reset"})
 	}
 	return err
 }

@@ -32,8 +32,10 @@ type Server struct {
 	file      *config.Config // without overrides
 	overrides *overrides
 
-	state  atomic.Pointer[state]
-	events eventLog
+	state   atomic.Pointer[state]
+	fronts  fronts
+	events  eventLog
+	history history
 
 	background sync.WaitGroup // monitor, resolver, drains of what was removed
 	ctx        context.Context
@@ -84,6 +86,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.engine = engine
 	s.background.Go(func() { s.monitor.Run(s.ctx) })
 	s.background.Go(func() { s.names.run(s.ctx) })
+	s.background.Go(s.recordHistory)
 	if err := s.apply(ctx, s.state.Load(), s.start); err != nil {
 		s.abort()
 		return err
@@ -109,7 +112,7 @@ func (s *Server) Started() <-chan struct{} { return s.started }
 func (s *Server) Shutdown(ctx context.Context) error {
 	<-s.started
 	s.applying.Lock() // a change that is being made is made first
-	s.stopping.Store(true)
+	s.tellStopping()
 	s.applying.Unlock()
 	select {
 	case <-time.After(s.shutdownConf().Delay):
@@ -124,7 +127,7 @@ func (s *Server) shutdown(ctx context.Context, drain time.Duration) error {
 	err := error(ErrClosed)
 	s.stopOnce.Do(func() {
 		defer close(s.stop)
-		s.stopping.Store(true)
+		s.tellStopping()
 		s.log.Info().Int("sessions", s.gate.Used()).Dur("drain_timeout", drain).Msg("stopping")
 		ctx, cancel := context.WithTimeout(ctx, drain)
 		defer cancel()
@@ -153,6 +156,7 @@ func (s *Server) acceptPaused(err error) {
 func (s *Server) announce() {
 	s.log.Info().Str("engine", s.engineType()).Int("loops", len(s.engine.Stats())).
 		Uint64("open_files", s.budget.files).Int("max_connections", s.budget.sessions).Msg("started")
+	s.publish(Event{Kind: EventLifetime, New: "started"})
 	s.budget.warn(s.start, s.log)
 }
 

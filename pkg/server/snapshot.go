@@ -6,6 +6,7 @@ import (
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
+	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/splice"
 )
@@ -30,8 +31,9 @@ func DurationBound(bucket int) (exponent int) { return proxy.Bound(bucket) }
 // the next one. Bytes are those of live sessions too.
 type Snapshot struct {
 	Stopping  bool
-	Sessions  int // that live now, in all listeners
-	Limit     int // of Sessions, by the open files; 0 = none
+	Engine    string // splice.TypeSplice or splice.TypeCopy
+	Sessions  int    // that live now, in all listeners
+	Limit     int    // of Sessions, by the open files; 0 = none
 	Listeners []ListenerSnapshot
 	Pools     []PoolSnapshot
 	Loops     []splice.LoopStats
@@ -77,6 +79,10 @@ type BackendSnapshot struct {
 	HealthChanges uint64
 }
 
+// Config is the configuration that runs: the file's with the overrides over it. It must
+// not be changed. It is empty before Started.
+func (s *Server) Config() *config.Config { return s.state.Load().cfg }
+
 // Snapshot copies the state out. It is empty before Started.
 func (s *Server) Snapshot() Snapshot {
 	select {
@@ -85,7 +91,7 @@ func (s *Server) Snapshot() Snapshot {
 		return Snapshot{}
 	}
 	snap := Snapshot{
-		Stopping: s.stopping.Load(), Sessions: s.gate.Used(), Limit: s.gate.Limit(), Loops: s.engine.Stats(),
+		Stopping: s.stopping.Load(), Engine: s.engineType(), Sessions: s.gate.Used(), Limit: s.gate.Limit(), Loops: s.engine.Stats(),
 	}
 	st := s.state.Load()
 	for _, l := range st.listeners {
