@@ -18,6 +18,7 @@ import (
 // process is a server that signals steer.
 type process struct {
 	*server.Server
+	file  string // of its configuration; empty for flags alone
 	log   zerolog.Logger
 	flush func()
 	load  func() (*config.Config, error)
@@ -63,6 +64,7 @@ func (p *process) reload(ctx context.Context) ([]config.Change, error) {
 		changes, err = p.Apply(ctx, cfg)
 	}
 	if err != nil {
+		p.ReloadRefused(err)
 		for line := range strings.Lines(err.Error()) {
 			p.log.Error().Str("problem", strings.TrimSuffix(line, "\n")).Msg("reload failed, nothing changed")
 		}
@@ -83,7 +85,7 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 		return func() {}, err
 	}
 	h, err := admin.Handler(p.Server, admin.Options{
-		Version: versionText(), TokenFile: c.TokenFile, Reload: p.reload,
+		Version: versionText(), ConfigFile: p.file, TokenFile: c.TokenFile, Reload: p.reload,
 		Metrics: metrics.Handler(p.Server, metrics.Build{Version: versionOf(), Commit: commitOf()}),
 	}, ln.Addr().Network() == "unix")
 	if err != nil {

@@ -29,7 +29,7 @@ with 1.`,
   limeload serve -c /etc/limeload/limeload.toml --log-level debug`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return serve(func() (*config.Config, error) { return loadConfig(file, &flags) })
+			return serve(file, func() (*config.Config, error) { return loadConfig(file, &flags) })
 		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "configuration `file`")
@@ -88,8 +88,9 @@ func loadConfig(file string, flags *config.Flags) (*config.Config, error) {
 	return cfg, nil
 }
 
-// serve runs what load answers, and at SIGHUP what it answers then.
-func serve(load func() (*config.Config, error)) error {
+// serve runs what load answers, and at SIGHUP what it answers then. file is where that
+// comes from, if it is one.
+func serve(file string, load func() (*config.Config, error)) error {
 	cfg, err := load()
 	if err != nil {
 		return err
@@ -101,7 +102,7 @@ func serve(load func() (*config.Config, error)) error {
 	if err != nil {
 		return failed(err)
 	}
-	p := &process{Server: s, log: log, flush: flush, load: load, done: make(chan struct{})}
+	p := &process{Server: s, file: file, log: log, flush: flush, load: load, done: make(chan struct{})}
 	stopAdmin, err := p.serveAdmin(&cfg.Admin)
 	if err != nil {
 		return failed(err)

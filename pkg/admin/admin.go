@@ -14,6 +14,8 @@ import (
 // Options of the API.
 type Options struct {
 	Version string
+	// ConfigFile is where the configuration came from; empty for flags alone.
+	ConfigFile string
 	// TokenFile holds the bearer token; empty asks for none.
 	TokenFile string
 	// Reload reads the configuration again and applies it.
@@ -27,6 +29,7 @@ type api struct {
 	s       *server.Server
 	o       Options
 	started time.Time
+	ping    time.Duration // between the comments in a stream of events
 }
 
 // Handler is the API of s; local tells that only this machine's users can reach it
@@ -36,9 +39,9 @@ func Handler(s *server.Server, o Options, local bool) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &api{s: s, o: o, started: time.Now()}
+	a := &api{s: s, o: o, started: time.Now(), ping: pingEvery}
 	mux := http.NewServeMux()
-	a.register(mux)
+	mux.HandleFunc("GET /api/v1/docs", docs(a.register(mux)))
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	if o.Metrics != nil {
@@ -47,16 +50,22 @@ func Handler(s *server.Server, o Options, local bool) (http.Handler, error) {
 	return guard(token, local, explained(mux)), nil
 }
 
-// Serve answers requests on ln until ctx ends, then lets those under way end for a
-// moment.
+// Serve answers requests on ln until ctx ends, then ends streams of events and lets the
+// requests under way end for a moment.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	s := &http.Server{
+	return serve(ctx, ln, &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
+	})
+}
+
+func serve(ctx context.Context, ln net.Listener, s *http.Server) error {
+	s.BaseContext = func(net.Listener) context.Context {
+		return context.WithValue(context.Background(), stoppingKey{}, ctx.Done())
 	}
 	stopped := make(chan struct{})
 	go func() {
@@ -73,4 +82,14 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	}
 	<-stopped
 	return nil
+}
+
+// stoppingKey is where the context of a request has the channel of stopping.
+type stoppingKey struct{}
+
+// stopping is closed when Serve ends: for answers that would go on without end. The
+// context of a request is no help there, as it lets the others finish.
+func stopping(r *http.Request) <-chan struct{} {
+	stop, _ := r.Context().Value(stoppingKey{}).(<-chan struct{})
+	return stop // nil, which is never closed, under another server
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -36,8 +37,11 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 
 	huma.Get(h, "/api/v1/status", a.status)
 	huma.Get(h, "/api/v1/listeners", a.listeners)
+	huma.Get(h, "/api/v1/listeners/{listener}", a.oneListener)
 	huma.Get(h, "/api/v1/pools", a.pools)
+	huma.Get(h, "/api/v1/pools/{pool}", a.onePool)
 	huma.Get(h, "/api/v1/pools/{pool}/backends", a.backends)
+	huma.Get(h, "/api/v1/pools/{pool}/backends/{backend}", a.oneBackend)
 	huma.Register(h, huma.Operation{
 		OperationID: "add-backend", Method: http.MethodPost, Path: "/api/v1/pools/{pool}/backends",
 		Summary: "Add a backend", DefaultStatus: http.StatusCreated,
@@ -64,6 +68,11 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 		OperationID: "reset-overrides", Method: http.MethodDelete, Path: "/api/v1/overrides",
 		Summary: "Go back to what the file says", DefaultStatus: http.StatusNoContent,
 	}, a.resetOverrides)
+	a.registerSessions(h)
+	a.registerExplain(h)
+	a.registerEvents(h)
+	a.registerHistory(h)
+	a.registerConfiguration(h)
 	return h
 }
 
@@ -87,8 +96,11 @@ func failure(err error) error {
 func (a *api) status(context.Context, *struct{}) (*body[Status], error) {
 	snap := a.s.Snapshot()
 	ready, why, _ := a.s.Ready("")
+	now := time.Now()
 	return &body[Status]{Status{
-		Version: a.o.Version, Started: a.started, Ready: ready, Reason: why, Sessions: snap.Sessions,
+		Version: a.o.Version, Time: now, Started: a.started, Uptime: now.Sub(a.started).Seconds(),
+		Engine: snap.Engine, Loops: len(snap.Loops), ConfigFile: a.o.ConfigFile,
+		Ready: ready, Reason: why, Sessions: snap.Sessions, Limit: snap.Limit,
 		Listeners: len(snap.Listeners), Pools: len(snap.Pools), Overrides: len(a.s.Overrides()),
 	}}, nil
 }
@@ -100,6 +112,30 @@ func (a *api) listeners(context.Context, *struct{}) (*body[[]Listener], error) {
 		out = append(out, newListener(&snap.Listeners[i]))
 	}
 	return &body[[]Listener]{out}, nil
+}
+
+func (a *api) oneListener(_ context.Context, in *struct {
+	Listener string `path:"listener" doc:"Name of the listener"`
+}) (*body[Listener], error) {
+	snap := a.s.Snapshot()
+	for i := range snap.Listeners {
+		if snap.Listeners[i].Name == in.Listener {
+			return &body[Listener]{newListener(&snap.Listeners[i])}, nil
+		}
+	}
+	return nil, huma.Error404NotFound("listener " + in.Listener + ": unknown")
+}
+
+func (a *api) onePool(_ context.Context, in *PoolPath) (*body[Pool], error) {
+	p, err := a.pool(in.Pool)
+	if err != nil {
+		return nil, err
+	}
+	return &body[Pool]{*p}, nil
+}
+
+func (a *api) oneBackend(_ context.Context, in *BackendPath) (*body[Backend], error) {
+	return a.backend(in.Pool, in.Backend)
 }
 
 func (a *api) pools(context.Context, *struct{}) (*body[[]Pool], error) {

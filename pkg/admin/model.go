@@ -11,14 +11,20 @@ import (
 
 // Status is the process as a whole.
 type Status struct {
-	Version   string    `json:"version" doc:"Version, commit and Go version"`
-	Started   time.Time `json:"started"`
-	Ready     bool      `json:"ready" doc:"Whether every listener has a usable backend"`
-	Reason    string    `json:"reason,omitempty" doc:"Why it is not ready"`
-	Sessions  int       `json:"sessions" doc:"Live sessions"`
-	Listeners int       `json:"listeners"`
-	Pools     int       `json:"pools"`
-	Overrides int       `json:"overrides" doc:"Backends that differ from the file by a person's will"`
+	Version    string    `json:"version" doc:"Version, commit and Go version"`
+	Time       time.Time `json:"time" doc:"Of this answer"`
+	Started    time.Time `json:"started"`
+	Uptime     float64   `json:"uptime" doc:"Seconds since the start"`
+	Engine     string    `json:"engine" enum:"splice,copy" doc:"What moves the bytes"`
+	Loops      int       `json:"loops" doc:"Loops of the engine"`
+	ConfigFile string    `json:"config_file,omitempty" doc:"Where the configuration came from; absent for flags alone"`
+	Ready      bool      `json:"ready" doc:"Whether every listener has a usable backend"`
+	Reason     string    `json:"reason,omitempty" doc:"Why it is not ready"`
+	Sessions   int       `json:"sessions" doc:"Live sessions"`
+	Limit      int       `json:"limit" doc:"Most sessions at one time, by the limit of open files; 0 = none"`
+	Listeners  int       `json:"listeners"`
+	Pools      int       `json:"pools"`
+	Overrides  int       `json:"overrides" doc:"Backends that differ from the file by a person's will"`
 }
 
 // Listener is one listener.
