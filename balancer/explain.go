@@ -31,7 +31,8 @@ type Explanation struct {
 	Backend    *Backend // nil: none is usable
 	Tier       Tier     // of Backend
 	Algorithm  string   // of the chain, the one that picked Backend
-	Passed     []string // those of the chain before it, whose proposals were not usable
+	Passed     []string // those of the chain before it: what they proposed is not usable, or nothing
+	Home       *Backend // of the client by ip-hash, if that is in the chain; nil without an address
 	Candidates []Candidate
 }
 
@@ -69,6 +70,9 @@ func (p *Pool) Explain(client netip.Addr) Explanation {
 	e.Algorithm = nameOf(t.chain[found.link])
 	for _, a := range t.chain[:found.link] {
 		e.Passed = append(e.Passed, nameOf(a))
+	}
+	if tier := &t.tiers[found.tier]; tier.ring != nil && client.IsValid() {
+		e.Home = t.rows[tier.slotOf(tier.hashOf(client))].backend
 	}
 	return e
 }

@@ -40,8 +40,13 @@ func (ipHash) propose(t *tier, q request) *row {
 	if !q.client.IsValid() {
 		return nil
 	}
-	a := hashedAddr(q.client)
-	return t.homeOf(t.ring.keys.client.sum(a[:16]))
+	return t.homeOf(t.hashOf(q.client))
+}
+
+// hashOf is the hash of an address that leads to its home.
+func (t *tier) hashOf(client netip.Addr) uint64 {
+	a := hashedAddr(client)
+	return t.ring.keys.client.sum(a[:16])
 }
 
 func (h ipHash) choose(t *tier, q request) *Backend {
@@ -62,12 +67,17 @@ func (h ipHash) choose(t *tier, q request) *Backend {
 
 // homeOf is the row of the slot to which hash leads, nil if that backend is not in this tier.
 func (t *tier) homeOf(hash uint64) *row {
-	seat := t.ring.slots[hash%uint64(len(t.ring.slots))]
-	i := t.homes[tierGroups[t.number]][seat]
+	i := t.slotOf(hash)
 	if int(t.places[i]) != t.number {
 		return nil
 	}
 	return &t.rows[i]
+}
+
+// slotOf is the position in rows to which the slot of hash belongs, in whatever tier that row stands.
+func (t *tier) slotOf(hash uint64) int32 {
+	seat := t.ring.slots[hash%uint64(len(t.ring.slots))]
+	return t.homes[tierGroups[t.number]][seat]
 }
 
 // rendezvous takes the usable row with the highest score for this client (Thaler and Ravishankar 1998, with
