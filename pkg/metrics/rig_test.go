@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/server"
+	"github.com/limeload/limeload/pkg/testserver"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 )
@@ -65,29 +65,10 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 // greeting is what echo says first, so that it sends more than it gets.
 const greeting = "hello\n"
 
-// echo listens on an address of this machine until the test ends, and answers with
-// what it hears.
+// echo is the address of a backend that greets.
 func echo(tb testing.TB) string {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.WriteString(c, greeting)
-				io.Copy(c, c)
-			}()
-		}
-	}()
-	return ln.Addr().String()
+	return testserver.StartEcho(tb, "127.0.0.1:0", greeting).Address()
 }
 
 // closed is an address on which nobody listens.

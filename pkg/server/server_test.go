@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/testserver"
 	"github.com/limeload/limeload/splice"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -26,29 +27,10 @@ func engines(t *testing.T, test func(t *testing.T, engine string)) {
 	}
 }
 
-// echo is a backend; it counts nothing and ends with the test.
-type echo struct{ net.Listener }
-
-func newEcho(t *testing.T, addr string) *echo {
+// newEcho is a backend.
+func newEcho(t *testing.T, addr string) *testserver.Echo {
 	t.Helper()
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, c)
-			}()
-		}
-	}()
-	return &echo{ln}
+	return testserver.StartEcho(t, addr, "")
 }
 
 func parse(t *testing.T, format string, args ...any) *config.Config {

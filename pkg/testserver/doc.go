@@ -4,6 +4,7 @@
 //
 //	StartPostgres(t) ── Port, SocketDir ── Kill ── Restart ── end of t
 //	StartRedis(t) ───── Port ────────────────────────────── end of t
+//	StartEcho(t, ...) ─ Address ─ Close ─────────────────── end of t
 //
 // A server belongs to the test that started it: it is ready when Start returns and
 // stopped when that test ends, its subtests included. What it wrote is shown if the
@@ -12,6 +13,8 @@
 //
 // Servers are tuned for speed: nothing that they store survives the machine's crash.
 //
-// The package is for tests alone, and for Linux: servers die with the test binary
-// (PR_SET_PDEATHSIG), and a server's processes are found in /proc.
+// An Echo is no program but a goroutine of the test, for where any server will do.
+//
+// The package is for tests alone, and but for Echo for Linux: servers die with the test
+// binary (PR_SET_PDEATHSIG), and a server's processes are found in /proc.
 package testserver
