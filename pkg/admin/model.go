@@ -54,7 +54,9 @@ type Backend struct {
 	Health         string     `json:"health" enum:"unchecked,up,down" doc:"What probes say"`
 	Mode           string     `json:"mode" enum:"ready,drain,maintenance" doc:"What a person says"`
 	Usable         bool       `json:"usable"`
+	Excluded       string     `json:"excluded" doc:"Why it gets no new sessions; empty if it may"`
 	Weight         int        `json:"weight" doc:"0..256; 0 = no new sessions"`
+	Effective      int        `json:"effective_weight" doc:"The weight that counts now"`
 	MaxConnections int        `json:"max_connections" doc:"0 = no limit"`
 	Backup         bool       `json:"backup"`
 	Active         int64      `json:"active" doc:"Live sessions and dials under way"`
@@ -134,8 +136,8 @@ func newPool(p *server.PoolSnapshot, overrides []server.Override) Pool {
 
 func newBackend(b *server.BackendSnapshot) Backend {
 	out := Backend{
-		Name: b.Name, Address: b.Address, Health: b.Health.String(), Mode: b.Mode.String(), Usable: b.Usable,
-		Weight: b.Weight, MaxConnections: b.MaxConnections, Backup: b.Backup, Active: b.Active,
+		Name: b.Name, Address: b.Address, Health: b.Health.String(), Mode: b.Mode.String(), Usable: b.Usable, Excluded: b.Excluded(),
+		Weight: b.Weight, Effective: b.Weight, MaxConnections: b.MaxConnections, Backup: b.Backup, Active: b.Active,
 		Sessions: b.Sessions, Dials: b.Dials, DialFailures: b.DialFailures, BytesUp: b.Up, BytesDown: b.Down,
 	}
 	if c := &b.Check; c.ID != "" {

@@ -9,6 +9,7 @@ import (
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/splice"
 )
 
 // Explanation says which backend a connection would get now, and why.
@@ -25,11 +26,12 @@ type Explanation struct {
 // Candidate is one backend in an Explanation.
 type Candidate struct {
 	balancer.Candidate
-	Check    healthcheck.Status // the zero value without probes
-	Picked   bool
-	Usable   bool      // it could have the client, if not now then when it is its tier's turn
-	Excluded string    // why it is not the pick, where another one's being better is not all; else ""
-	Since    time.Time // when that began, where it is known
+	Check     healthcheck.Status // the zero value without probes
+	ModeSince time.Time          // when a person set its mode; zero if nobody did
+	Picked    bool
+	Usable    bool      // nothing is against it; it may still have to wait for its tier's turn
+	Excluded  string    // what is against it, or why its tier has no turn; "" if another one is just better
+	Since     time.Time // when that began, where it is known
 }
 
 // question is what is asked, with all that an answer may look at.
@@ -38,24 +40,25 @@ type question struct {
 	listener *listener
 	pool     *pool
 	client   netip.Addr
-	pick     *balancer.Explanation
+	pick     balancer.Explanation
 }
 
 // refusals are what can keep a client out before a backend is picked, in the order in
 // which it meets them. Each answers in words, "" if it has nothing against the client.
-var refusals = []func(q *question) string{
-	(*question).stopping,
-	(*question).shut,
+var refusals = []func(*question) string{
+	refusedByStop,
+	refusedByWhenDown,
+	refusedByLimit,
 }
 
 // exclusions are what can keep a backend from being picked, the weightiest first. Each
 // answers in words, "" if it has nothing against the backend, and since when if that is
 // known.
-var exclusions = []func(q *question, c *Candidate) (why string, since time.Time){
+var exclusions = []func(*Candidate) (why string, since time.Time){
 	excludedByMode,
 	excludedByWeight,
 	excludedByHealth,
-	excludedByProbe,
+	excludedUnchecked,
 	excludedByLimit,
 }
 
@@ -89,10 +92,8 @@ func (s *Server) question(name string, client netip.Addr) (*question, error) {
 	case l == nil:
 		return nil, fmt.Errorf("listener %q: %w", name, ErrUnknown)
 	}
-	q := &question{s: s, listener: l, pool: st.pool(l.cfg.Pool), client: client}
-	pick := q.pool.balancer.Explain(client)
-	q.pick = &pick
-	return q, nil
+	p := st.pool(l.cfg.Pool)
+	return &question{s: s, listener: l, pool: p, client: client, pick: p.balancer.Explain(client)}, nil
 }
 
 func (st *state) listenerNames() []string {
@@ -104,24 +105,38 @@ func (st *state) listenerNames() []string {
 }
 
 func (q *question) refusedBy() string {
-	for _, refuses := range refusals {
-		if why := refuses(q); why != "" {
+	for _, refused := range refusals {
+		if why := refused(q); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-func (q *question) stopping() string {
+func refusedByStop(q *question) string {
 	if q.s.stopping.Load() {
 		return "the process is stopping"
 	}
 	return ""
 }
 
-func (q *question) shut() string {
+func refusedByWhenDown(q *question) string {
 	if q.listener.front.Shut.Load() {
 		return "when_down: the listener does not listen while its pool has no usable backend"
+	}
+	return ""
+}
+
+// refusedByLimit is not quite a refusal: the client waits until a session ends, or it
+// gives up.
+func refusedByLimit(q *question) string {
+	for _, g := range []struct {
+		whose string
+		*splice.Gate
+	}{{"listener " + q.listener.cfg.Name, &q.listener.front.Gate}, {"the process", &q.s.gate}} {
+		if used, limit := g.Used(), g.Limit(); limit > 0 && used >= limit {
+			return fmt.Sprintf("limit: %s has %d of %d sessions, so the client waits in the kernel's queue", g.whose, used, limit)
+		}
 	}
 	return ""
 }
@@ -129,12 +144,14 @@ func (q *question) shut() string {
 // candidates says of each backend what is against it.
 func (q *question) candidates() []Candidate {
 	all := make([]Candidate, len(q.pick.Candidates))
+	overrides := q.s.Overrides()
 	for i, b := range q.pick.Candidates {
 		c := &all[i]
 		c.Candidate = b
 		c.Check, _ = q.s.monitor.Status(checkID(q.pool.cfg.Name, b.Backend))
+		c.ModeSince = modeSince(overrides, q.pool.cfg.Name, b.Name)
 		c.Picked = q.pick.Backend != nil && b.Backend == q.pick.Backend
-		c.Excluded, c.Since = q.excluded(c)
+		c.Excluded, c.Since = excluded(c)
 		c.Usable = c.Excluded == ""
 		if c.Usable && q.pick.Backend != nil && b.Tier > q.pick.Tier {
 			c.Excluded = outranked(b.Tier, q.pick.Tier)
@@ -143,30 +160,47 @@ func (q *question) candidates() []Candidate {
 	return all
 }
 
-func (q *question) excluded(c *Candidate) (why string, since time.Time) {
-	for _, excludes := range exclusions {
-		if why, since = excludes(q, c); why != "" {
+// modeSince is when a person set the mode that a backend has; zero if nobody did.
+func modeSince(overrides []Override, pool, backend string) time.Time {
+	for i := range overrides {
+		if o := &overrides[i]; o.Pool == pool && o.Backend == backend {
+			return o.ModeSince
+		}
+	}
+	return time.Time{}
+}
+
+func excluded(c *Candidate) (why string, since time.Time) {
+	for _, excluded := range exclusions {
+		if why, since = excluded(c); why != "" {
 			return why, since
 		}
 	}
 	return "", time.Time{}
 }
 
-func excludedByMode(q *question, c *Candidate) (string, time.Time) {
+// Excluded says in words why the backend gets no new sessions; it is empty if it may.
+func (b *BackendSnapshot) Excluded() string {
+	full := b.MaxConnections > 0 && b.Active >= int64(b.MaxConnections)
+	why, _ := excluded(&Candidate{Candidate: balancer.Candidate{State: b.State, Full: full}, Check: b.Check})
+	return why
+}
+
+func excludedByMode(c *Candidate) (string, time.Time) {
 	if c.Mode == balancer.Ready {
 		return "", time.Time{}
 	}
-	return "mode is " + c.Mode.String(), q.s.modeSince(q.pool.cfg.Name, c.Name)
+	return "mode is " + c.Mode.String(), c.ModeSince
 }
 
-func excludedByWeight(_ *question, c *Candidate) (string, time.Time) {
+func excludedByWeight(c *Candidate) (string, time.Time) {
 	if c.Weight > 0 {
 		return "", time.Time{}
 	}
 	return "weight is 0", time.Time{}
 }
 
-func excludedByHealth(_ *question, c *Candidate) (string, time.Time) {
+func excludedByHealth(c *Candidate) (string, time.Time) {
 	if c.Health != balancer.Down {
 		return "", time.Time{}
 	}
@@ -177,18 +211,18 @@ func excludedByHealth(_ *question, c *Candidate) (string, time.Time) {
 	return why, c.Check.Since
 }
 
-func excludedByProbe(_ *question, c *Candidate) (string, time.Time) {
+func excludedUnchecked(c *Candidate) (string, time.Time) {
 	if c.Health != balancer.Unchecked || !c.NeedsProbe {
 		return "", time.Time{}
 	}
 	return "unchecked: it needs a good probe first", c.Check.Since
 }
 
-func excludedByLimit(_ *question, c *Candidate) (string, time.Time) {
+func excludedByLimit(c *Candidate) (string, time.Time) {
 	if !c.Full {
 		return "", time.Time{}
 	}
-	return fmt.Sprintf("full: %d of max_connections %d", c.Active, c.MaxConnections), time.Time{}
+	return fmt.Sprintf("full: %d active of at most %d", c.Active, c.MaxConnections), time.Time{}
 }
 
 // outranked says why a usable backend of a tier has no turn while another tier serves.
@@ -199,23 +233,15 @@ func outranked(tier, serving balancer.Tier) string {
 	return "unchecked: not needed while a backend that is up is usable"
 }
 
-// modeSince is when a person set the mode that a backend has; the zero value if nobody
-// did.
-func (s *Server) modeSince(pool, backend string) time.Time {
-	for _, o := range s.Overrides() {
-		if o.Pool == pool && o.Backend == backend {
-			return o.ModeSince
-		}
-	}
-	return time.Time{}
-}
-
 // reason is the answer in a sentence.
 func (q *question) reason(e *Explanation) string {
 	if e.Backend == "" {
 		return fmt.Sprintf("No backend of pool %s is usable: a connection would be %s.", e.Pool, q.fate())
 	}
 	var b strings.Builder
+	if e.RefusedBy != "" {
+		fmt.Fprintf(&b, "The client is kept out (%s); if it were not: ", e.RefusedBy)
+	}
 	fmt.Fprintf(&b, "%s picks %s", e.Algorithm, e.Backend)
 	for i := range e.Candidates {
 		if c := &e.Candidates[i]; c.Picked {
@@ -223,7 +249,7 @@ func (q *question) reason(e *Explanation) string {
 		}
 	}
 	if len(q.pick.Passed) > 0 {
-		fmt.Fprintf(&b, "; the proposal of %s is not usable", strings.Join(q.pick.Passed, " and of "))
+		fmt.Fprintf(&b, "; %s proposes none that is usable", strings.Join(q.pick.Passed, ", then "))
 	}
 	switch q.pick.Tier {
 	case balancer.TierUnchecked:
@@ -247,12 +273,15 @@ func (q *question) fate() string {
 func (q *question) because(algorithm string, c *Candidate) string {
 	switch algorithm {
 	case "least-connections":
-		return fmt.Sprintf("it has the least load: %s; of equals the next one in turn", load(c))
+		return fmt.Sprintf("it has the least load: %s; of equals it is the next in turn", load(c))
 	case "ip-hash":
-		if !q.client.IsValid() {
-			return "a client without an address has no home, so it is the next one in turn"
+		switch {
+		case !q.client.IsValid():
+			return "a client without an address has no home, and it is the next in turn"
+		case c.Backend == q.pick.Home:
+			return "it is the home of this address"
 		}
-		return "it is the home of this address, or stands in for one that is not usable"
+		return fmt.Sprintf("%s, the home of this address, is not usable", q.pick.Home.Name())
 	case "round-robin":
 		return "it is its turn"
 	case "random-two":
