@@ -35,13 +35,13 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 	conf.CreateHooks = nil // no $schema in every body
 	h := humago.New(mux, conf)
 
-	huma.Get(h, "/api/v1/status", a.status)
-	huma.Get(h, "/api/v1/listeners", a.listeners)
-	huma.Get(h, "/api/v1/listeners/{listener}", a.oneListener)
-	huma.Get(h, "/api/v1/pools", a.pools)
-	huma.Get(h, "/api/v1/pools/{pool}", a.onePool)
-	huma.Get(h, "/api/v1/pools/{pool}/backends", a.backends)
-	huma.Get(h, "/api/v1/pools/{pool}/backends/{backend}", a.oneBackend)
+	get(h, "status", "/api/v1/status", "The process as a whole", a.status)
+	get(h, "list-listeners", "/api/v1/listeners", "List the listeners", a.listeners)
+	get(h, "listener", "/api/v1/listeners/{listener}", "One listener", a.listener)
+	get(h, "list-pools", "/api/v1/pools", "List the pools with their backends", a.pools)
+	get(h, "pool", "/api/v1/pools/{pool}", "One pool with its backends", a.pool)
+	get(h, "list-backends", "/api/v1/pools/{pool}/backends", "List the backends of a pool", a.backends)
+	get(h, "backend", "/api/v1/pools/{pool}/backends/{backend}", "One backend", a.backend)
 	huma.Register(h, huma.Operation{
 		OperationID: "add-backend", Method: http.MethodPost, Path: "/api/v1/pools/{pool}/backends",
 		Summary: "Add a backend", DefaultStatus: http.StatusCreated,
@@ -74,6 +74,11 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 	a.registerHistory(h)
 	a.registerConfiguration(h)
 	return h
+}
+
+// get registers a resource that is only read.
+func get[I, O any](h huma.API, id, path, summary string, answer func(context.Context, *I) (*O, error)) {
+	huma.Register(h, huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary}, answer)
 }
 
 // failure turns the server's errors into problem details.
@@ -114,7 +119,7 @@ func (a *api) listeners(context.Context, *struct{}) (*body[[]Listener], error) {
 	return &body[[]Listener]{out}, nil
 }
 
-func (a *api) oneListener(_ context.Context, in *struct {
+func (a *api) listener(_ context.Context, in *struct {
 	Listener string `path:"listener" doc:"Name of the listener"`
 }) (*body[Listener], error) {
 	snap := a.s.Snapshot()
@@ -126,16 +131,16 @@ func (a *api) oneListener(_ context.Context, in *struct {
 	return nil, huma.Error404NotFound("listener " + in.Listener + ": unknown")
 }
 
-func (a *api) onePool(_ context.Context, in *PoolPath) (*body[Pool], error) {
-	p, err := a.pool(in.Pool)
+func (a *api) pool(_ context.Context, in *PoolPath) (*body[Pool], error) {
+	p, err := a.poolOf(in.Pool)
 	if err != nil {
 		return nil, err
 	}
 	return &body[Pool]{*p}, nil
 }
 
-func (a *api) oneBackend(_ context.Context, in *BackendPath) (*body[Backend], error) {
-	return a.backend(in.Pool, in.Backend)
+func (a *api) backend(_ context.Context, in *BackendPath) (*body[Backend], error) {
+	return a.backendOf(in.Pool, in.Backend)
 }
 
 func (a *api) pools(context.Context, *struct{}) (*body[[]Pool], error) {
@@ -147,7 +152,7 @@ func (a *api) pools(context.Context, *struct{}) (*body[[]Pool], error) {
 	return &body[[]Pool]{out}, nil
 }
 
-func (a *api) pool(name string) (*Pool, error) {
+func (a *api) poolOf(name string) (*Pool, error) {
 	snap := a.s.Snapshot()
 	for i := range snap.Pools {
 		if snap.Pools[i].Name == name {
@@ -158,8 +163,8 @@ func (a *api) pool(name string) (*Pool, error) {
 	return nil, huma.Error404NotFound("pool " + name + ": unknown")
 }
 
-func (a *api) backend(pool, name string) (*body[Backend], error) {
-	p, err := a.pool(pool)
+func (a *api) backendOf(pool, name string) (*body[Backend], error) {
+	p, err := a.poolOf(pool)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +177,7 @@ func (a *api) backend(pool, name string) (*body[Backend], error) {
 }
 
 func (a *api) backends(_ context.Context, in *PoolPath) (*body[[]Backend], error) {
-	p, err := a.pool(in.Pool)
+	p, err := a.poolOf(in.Pool)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +204,7 @@ func (a *api) addBackend(ctx context.Context, in *struct {
 	if err := a.s.AddBackend(ctx, in.Pool, b); err != nil {
 		return nil, failure(err)
 	}
-	return a.backend(in.Pool, b.Name)
+	return a.backendOf(in.Pool, b.Name)
 }
 
 func (a *api) changeBackend(ctx context.Context, in *struct {
@@ -217,7 +222,7 @@ func (a *api) changeBackend(ctx context.Context, in *struct {
 	if err := a.s.SetBackend(ctx, in.Pool, in.Backend, set); err != nil {
 		return nil, failure(err)
 	}
-	return a.backend(in.Pool, in.Backend)
+	return a.backendOf(in.Pool, in.Backend)
 }
 
 func (a *api) removeBackend(ctx context.Context, in *struct {

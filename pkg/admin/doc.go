@@ -3,8 +3,10 @@
 //
 //	listen.go   where it listens: the default unix socket, or an address
 //	safety.go   what every request passes before it is looked at
-//	api.go      the resources under /api/v1
+//	api.go      listeners, pools and backends under /api/v1, reload and overrides
 //	model.go    their types
+//	sessions.go explain.go events.go history.go configuration.go   the other resources, each with its types
+//	docs.go     the description as a page for people
 //	plain.go    /healthz, /readyz and /metrics, for programs that want no JSON
 //
 // It is a driver: it uses the server's API and holds no state of its own. Errors are

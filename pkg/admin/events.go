@@ -117,10 +117,10 @@ type stream struct {
 	control *http.ResponseController
 }
 
-// newStream begins an answer without end: the deadlines of a request are not its own.
+// newStream begins an answer without end. The server's deadline for writing is not its
+// own: each write has another one.
 func newStream(w http.ResponseWriter) *stream {
 	s := &stream{w, http.NewResponseController(w)}
-	s.control.SetReadDeadline(time.Time{}) // else the server takes the reader for gone when it is over
 	w.Header().Set("Content-Type", eventStream)
 	w.Header().Set("X-Accel-Buffering", "no") // nginx before us, say
 	s.extend()

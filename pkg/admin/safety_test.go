@@ -1,0 +1,96 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// operations are all that a client can ask for, with parameters that exist: method and path.
+func operations(t *testing.T, r *rig) [][2]string {
+	t.Helper()
+	all := operationsOf(t, r, strings.NewReplacer("{pool}", "pool", "{backend}", "a", "{listener}", "front", "{id}", "1-1"))
+	return append(all, [2]string{"GET", "/metrics"})
+}
+
+// operationsOf are those of the description, with fill applied to their paths, and the
+// description itself.
+func operationsOf(t *testing.T, r *rig, fill *strings.Replacer) (all [][2]string) {
+	t.Helper()
+	var api struct{ Paths map[string]map[string]any }
+	if err := json.Unmarshal([]byte(r.get(t, "/api/v1/openapi.json")), &api); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range api.Paths {
+		for method := range methods {
+			all = append(all, [2]string{strings.ToUpper(method), fill.Replace(path)})
+		}
+	}
+	if len(all) < 18 {
+		t.Fatalf("got %d operations; want all of them: %v", len(all), all)
+	}
+	return append(all, [2]string{"GET", "/api/v1/docs"}, [2]string{"GET", "/api/v1/openapi.json"})
+}
+
+// Every operation is guarded: what the guard of one keeps out, all keep out, those that
+// are still to come too.
+func TestSafetyOfEveryOperation(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, Options{}, false)
+	guarded := newRig2(t, r, Options{TokenFile: token}, false)
+	before := r.get(t, "/api/v1/config")
+	for _, op := range operations(t, r) {
+		method, path := op[0], op[1]
+		for _, test := range []struct {
+			name   string
+			r      *rig
+			only   bool // for what changes something
+			body   string
+			header []string
+			want   int
+		}{
+			{"no token", guarded, false, "", nil, 401},
+			{"a wrong token", guarded, false, "", []string{"Authorization", "Bearer s3creT"}, 401},
+			{"the token of another scheme", guarded, false, "", []string{"Authorization", "Basic s3cret"}, 401},
+			{"a name that was rebound", r, false, "", []string{"Host", "evil.example"}, 421},
+			{"a page of another origin", r, true, "", []string{"Origin", "http://evil.example"}, 403},
+			{"a page of another site", r, true, "", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+			{"a body without end", r, true, strings.Repeat("x", 2<<20), nil, 413},
+		} {
+			if test.only && method == "GET" {
+				continue
+			}
+			if status, body := test.r.call(t, method, path, test.body, test.header...); status != test.want {
+				t.Errorf("%s: %s %s: got %d %.200s; want %d", test.name, method, path, status, body, test.want)
+			}
+		}
+	}
+	if after := r.get(t, "/api/v1/config"); after != before {
+		t.Errorf("something got through: the configuration was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// Reading changes nothing, whatever is read how often.
+func TestReadingChangesNothing(t *testing.T) {
+	r := newRig(t, Options{}, false)
+	before, events := r.get(t, "/api/v1/config"), len(as[[]Event](t, r, "/api/v1/events"))
+	for _, op := range operations(t, r) {
+		if op[0] == http.MethodGet {
+			for range 3 {
+				r.call(t, "GET", op[1]+"?client=10.0.0.1&force=true&mode=drain", "")
+			}
+		}
+	}
+	if after := r.get(t, "/api/v1/config"); after != before {
+		t.Errorf("the configuration was\n%s\nand is\n%s", before, after)
+	}
+	if n := len(as[[]Event](t, r, "/api/v1/events")); n != events {
+		t.Errorf("got %d events; want the %d from before", n, events)
+	}
+}
