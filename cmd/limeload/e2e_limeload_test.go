@@ -63,19 +63,25 @@ type limeload struct {
 const prelude = `
 log      = { level = "debug", format = "json" }
 engine   = { type = %q }
-admin    = { listen = "" }
+admin    = { listen = %q }
 `
 
 // serve starts limeload with a configuration, and returns when it listens. When t
 // ends it must drain and exit with 0, unless the test has waited for its end itself.
 func serve(t *testing.T, engine, config string) *limeload {
 	t.Helper()
+	return serveWithAdmin(t, engine, "", config)
+}
+
+// serveWithAdmin is serve with an admin API at an address; "" is none.
+func serveWithAdmin(t *testing.T, engine, admin, config string) *limeload {
+	t.Helper()
 	program, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "limeload.toml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, prelude+"%s", engine, config), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, prelude+"%s", engine, admin, config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l := &limeload{t: t, log: newLogbook(), exited: make(chan struct{})}
