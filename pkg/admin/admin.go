@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/limeload/limeload/pkg/config"
@@ -30,6 +31,7 @@ type api struct {
 	o       Options
 	started time.Time
 	ping    time.Duration // between the comments in a stream of events
+	streams atomic.Int32  // of events that are open
 }
 
 // Handler is the API of s; local tells that only this machine's users can reach it

@@ -38,6 +38,10 @@ const (
 	// streamPatience is how long a reader may take no bytes before its stream is cut.
 	// What it misses it can ask for when it comes back.
 	streamPatience = 10 * time.Second
+
+	// maxStreams bounds the streams at one time: each holds a descriptor, and those that
+	// the server puts aside for itself are few.
+	maxStreams = 16
 )
 
 func (a *api) registerEvents(h huma.API) {
@@ -70,7 +74,12 @@ func (a *api) events(_ context.Context, in *struct {
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		r, w := humago.Unwrap(c)
 		if strings.Contains(in.Accept, eventStream) {
-			a.stream(w, r, after)
+			if a.streams.Add(1) > maxStreams {
+				problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d streams of events are open already", maxStreams))
+			} else {
+				a.stream(w, r, after)
+			}
+			a.streams.Add(-1)
 			return
 		}
 		events, _ := a.s.Events(after)

@@ -142,6 +142,36 @@ func TestStreamOutlivesDeadlines(t *testing.T) {
 	}
 }
 
+// There are so many streams and no more, until one of them ends.
+func TestStreamsAreBounded(t *testing.T) {
+	r := newRig(t, Options{}, false)
+	streams := make([]*reader, maxStreams)
+	for i := range streams {
+		streams[i] = listen(t, r.http.URL)
+		streams[i].event()
+	}
+	status := func() int {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "GET", r.http.URL+"/api/v1/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", eventStream)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	if got := status(); got != http.StatusServiceUnavailable {
+		t.Errorf("one more: got %d; want 503", got)
+	}
+	streams[0].close()
+	r.await(t, "room for one", func() bool { return status() == http.StatusOK })
+}
+
 // A reader that goes leaves nothing behind; TestMain looks for its goroutine.
 func TestReaderGoes(t *testing.T) {
 	r := newRig(t, Options{}, false)

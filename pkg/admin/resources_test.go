@@ -232,16 +232,31 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+// FuzzClients holds that nothing that is no client is taken for one.
+func FuzzClients(f *testing.F) {
+	for _, text := range []string{"", "unix", "10.0.0.1", "10.0.0.0/8", "[::1]:5", "::ffff:10.0.0.1", "fe80::1%eth0"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var q server.SessionQuery
+		err := parseClients(text, &q)
+		if err == nil && !q.Client.IsValid() && !q.Unix && text != "" {
+			t.Errorf("%q is any client", text)
+		}
+	})
+}
+
 func TestParseClients(t *testing.T) {
 	for text, want := range map[string]server.SessionQuery{
-		"":                  {},
-		"unix":              {Unix: true},
-		"10.1.2.3":          {Client: netip.MustParsePrefix("10.1.2.3/32")},
-		"10.1.2.3:99":       {Client: netip.MustParsePrefix("10.1.2.3/32"), ClientPort: 99},
-		"10.1.0.0/16":       {Client: netip.MustParsePrefix("10.1.0.0/16")},
-		"2001:db8::1":       {Client: netip.MustParsePrefix("2001:db8::1/128")},
-		"[2001:db8::1]:99":  {Client: netip.MustParsePrefix("2001:db8::1/128"), ClientPort: 99},
-		"[fe80::1%eth0]:99": {Client: netip.MustParsePrefix("fe80::1/128"), ClientPort: 99},
+		"":                    {},
+		"unix":                {Unix: true},
+		"10.1.2.3":            {Client: netip.MustParsePrefix("10.1.2.3/32")},
+		"10.1.2.3:99":         {Client: netip.MustParsePrefix("10.1.2.3/32"), ClientPort: 99},
+		"10.1.0.0/16":         {Client: netip.MustParsePrefix("10.1.0.0/16")},
+		"::ffff:10.1.0.0/112": {Client: netip.MustParsePrefix("10.1.0.0/16")},
+		"2001:db8::1":         {Client: netip.MustParsePrefix("2001:db8::1/128")},
+		"[2001:db8::1]:99":    {Client: netip.MustParsePrefix("2001:db8::1/128"), ClientPort: 99},
+		"[fe80::1%eth0]:99":   {Client: netip.MustParsePrefix("fe80::1/128"), ClientPort: 99},
 	} {
 		var got server.SessionQuery
 		if err := parseClients(text, &got); err != nil || got != want {

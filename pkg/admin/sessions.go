@@ -86,6 +86,9 @@ func parseClients(text string, q *server.SessionQuery) (err error) {
 		return nil
 	}
 	if q.Client, err = netip.ParsePrefix(text); err == nil {
+		if a := q.Client.Addr(); a.Is4In6() && q.Client.Bits() >= 96 {
+			q.Client = netip.PrefixFrom(a.Unmap(), q.Client.Bits()-96)
+		}
 		return nil
 	}
 	addr, err := netip.ParseAddr(text)

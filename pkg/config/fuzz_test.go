@@ -65,3 +65,41 @@ func usable(t *testing.T, p config.Problem) {
 		t.Errorf("got %q; want one printable line", line)
 	}
 }
+
+// FuzzTOML holds that what TOML writes of a configuration without problems reads back
+// as the same one.
+func FuzzTOML(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.Parse("limeload.toml", data)
+		if err != nil || c.Validate() != nil {
+			return
+		}
+		text := c.TOML()
+		again, err := config.Parse("again.toml", []byte(text))
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		if err := again.Validate(); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
+		for i := range again.Pools {
+			if again.Pools[i].HashKey == config.Redacted {
+				again.Pools[i].HashKey = c.Pools[i].HashKey
+			}
+		}
+		if changes := config.Diff(c, again); len(changes) > 0 {
+			t.Errorf("got %v in\n%s", changes, text)
+		}
+	})
+}

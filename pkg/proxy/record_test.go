@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/splice"
@@ -210,6 +211,29 @@ func TestID(t *testing.T) {
 		if id, err := ParseID(text); err == nil {
 			t.Errorf("%q: got %v; want an error", text, id)
 		}
+	}
+}
+
+// FuzzID holds that an ID is written in one way alone.
+func FuzzID(f *testing.F) {
+	for _, text := range []string{"1-1", "4294967295-18446744073709551615", "0-0", "-1--1", "01-1"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if id, err := ParseID(text); err == nil && id.String() != text {
+			t.Errorf("%q was read as %s", text, id)
+		}
+	})
+}
+
+// There are as many sessions as clients at one time, so their size is what an idle client
+// costs here: a chunk of them fills one of the allocator's sizes.
+func TestSizeOfASession(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("laid out for 64-bit machines")
+	}
+	if got := unsafe.Sizeof(session{}); got != 192 {
+		t.Errorf("got %d bytes; want 192", got)
 	}
 }
 
