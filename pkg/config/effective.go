@@ -3,7 +3,6 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -34,7 +33,8 @@ func tablesOf(v reflect.Value) map[string]any {
 	return out
 }
 
-// plain is the value at key without any type of ours.
+// plain is the value at key without any type of ours: what has a text in the file has it
+// here.
 func plain(key string, v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case string:
@@ -44,11 +44,7 @@ func plain(key string, v reflect.Value) any {
 		return x
 	case time.Duration:
 		return shortDuration(x)
-	case Address:
-		return x.String()
-	case AdminListen:
-		return x.String()
-	case netip.Addr:
+	case fmt.Stringer:
 		return x.String()
 	}
 	switch {
