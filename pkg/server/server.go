@@ -154,10 +154,13 @@ func (s *Server) acceptPaused(err error) {
 
 // announce says within which limits it runs.
 func (s *Server) announce() {
+	s.applying.Lock() // the API may have begun to change things
+	b := s.budget
+	s.applying.Unlock()
 	s.log.Info().Str("engine", s.engineType()).Int("loops", len(s.engine.Stats())).
-		Uint64("open_files", s.budget.files).Int("max_connections", s.budget.sessions).Msg("started")
+		Uint64("open_files", b.files).Int("max_connections", b.sessions).Msg("started")
 	s.publish(Event{Kind: EventLifetime, New: "started"})
-	s.budget.warn(s.start, s.log)
+	b.warn(s.start, s.log)
 }
 
 func (s *Server) engineType() string {
