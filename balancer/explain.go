@@ -45,11 +45,13 @@ type Candidate struct {
 }
 
 // Explain answers what the next Acquire for a client will, as long as nothing changes in
-// between, and leaves no trace: no count, turn or draw is used up.
+// between, and leaves no trace: no count, turn or draw is used up. fails names backends
+// on which the session would fail at once, and so give them back and acquire again; nil
+// for none.
 //
 // It has nothing to say of its own about who is picked: the pick itself runs, on a copy of
 // all that it changes. It takes as long as a copy of the pool does.
-func (p *Pool) Explain(client netip.Addr) Explanation {
+func (p *Pool) Explain(client netip.Addr, fails func(*Backend) bool) Explanation {
 	p.mu.Lock()
 	t := p.table.Load()
 	states := p.states()
@@ -61,11 +63,16 @@ func (p *Pool) Explain(client netip.Addr) Explanation {
 		s.Active = twin.rows[i].backend.Active()
 		e.Candidates = append(e.Candidates, newCandidate(s, Tier(t.places[i]), &twin.rows[i]))
 	}
-	found := twin.pick(request{client: client})
+	var tried Tried
+	found, i := twin.tryPick(client, &tried)
+	for found.backend != nil && fails != nil && fails(states[i].Backend) {
+		found.backend.Release()
+		tried.Add(found.backend)
+		found, i = twin.tryPick(client, &tried)
+	}
 	if found.backend == nil {
 		return e
 	}
-	i := slices.IndexFunc(twin.rows, func(r row) bool { return r.backend == found.backend })
 	e.Backend, e.Tier = states[i].Backend, Tier(found.tier)
 	e.Algorithm = nameOf(t.chain[found.link])
 	for _, a := range t.chain[:found.link] {
@@ -75,6 +82,12 @@ func (p *Pool) Explain(client netip.Addr) Explanation {
 		e.Home = t.rows[tier.slotOf(tier.hashOf(client))].backend
 	}
 	return e
+}
+
+// tryPick picks, and finds the row that was picked.
+func (t *table) tryPick(client netip.Addr, tried *Tried) (found picked, at int) {
+	found = t.pick(request{client, tried})
+	return found, slices.IndexFunc(t.rows, func(r row) bool { return r.backend == found.backend })
 }
 
 func newCandidate(s State, tier Tier, r *row) Candidate {

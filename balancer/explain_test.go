@@ -55,7 +55,7 @@ func explainHistory(t *testing.T, rnd *rand.Rand, chain []string) {
 			if rnd.IntN(8) == 0 {
 				client = noClient
 			}
-			e, again := p.Explain(client), p.Explain(client)
+			e, again := p.Explain(client, nil), p.Explain(client, nil)
 			if fmt.Sprintf("%+v", e) != fmt.Sprintf("%+v", again) {
 				t.Fatalf("step %d: explained twice:\n%+v\n%+v", step, e, again)
 			}
@@ -95,7 +95,7 @@ func TestExplanation(t *testing.T) {
 	}
 	acquire(t, p)
 	acquire(t, p)
-	e := p.Explain(noClient)
+	e := p.Explain(noClient, nil)
 	if e.Backend != named(t, p, "b") || e.Algorithm != "least-connections" || !slices.Equal(e.Passed, []string{"first"}) || e.Tier != TierUp {
 		t.Errorf("got %s of tier %q by %s after %q; want b of tier up by least-connections after first", nameOr(e.Backend), e.Tier, e.Algorithm, e.Passed)
 	}
@@ -118,12 +118,12 @@ e tier= full=false load=1
 func TestExplanationTellsTheHome(t *testing.T) {
 	p := mustNew(t, "ip-hash", "a", "b", "c")
 	client := netip.MustParseAddr("10.1.2.3")
-	home := p.Explain(client).Backend
+	home := p.Explain(client, nil).Backend
 	p.SetHealth(home, Down)
-	if e := p.Explain(client); e.Home != home || e.Backend == home {
+	if e := p.Explain(client, nil); e.Home != home || e.Backend == home {
 		t.Errorf("with %s down: got home %s and pick %s; want that home and another pick", nameOr(home), nameOr(e.Home), nameOr(e.Backend))
 	}
-	if e := p.Explain(noClient); e.Home != nil || e.Backend == nil {
+	if e := p.Explain(noClient, nil); e.Home != nil || e.Backend == nil {
 		t.Errorf("without an address: got home %s and pick %s; want no home and a pick", nameOr(e.Home), nameOr(e.Backend))
 	}
 }
@@ -146,6 +146,32 @@ func TestDrawsAreUniform(t *testing.T) {
 	}
 }
 
+// Backends on which the session would fail are passed over as the session itself would,
+// with the turns that this takes.
+func TestExplainPassesOverFailures(t *testing.T) {
+	for _, algorithm := range Algorithms() {
+		p := mustNew(t, algorithm, "a", "b", "c", "d")
+		bad := map[*Backend]bool{named(t, p, "a"): true, named(t, p, "b"): true}
+		for i := range 20 {
+			e := p.Explain(noClient, func(b *Backend) bool { return bad[b] })
+			var tried Tried
+			b, err := p.Acquire(noClient, &tried)
+			for err == nil && bad[b] {
+				b.Release()
+				tried.Add(b)
+				b, err = p.Acquire(noClient, &tried)
+			}
+			if b != e.Backend {
+				t.Errorf("%s, pick %d: explained %s; got %s, %v", algorithm, i, nameOr(e.Backend), nameOr(b), err)
+			}
+		}
+	}
+	p := mustNew(t, "first", "a")
+	if e := p.Explain(noClient, func(*Backend) bool { return true }); e.Backend != nil {
+		t.Errorf("all fail: got %s; want nobody", nameOr(e.Backend))
+	}
+}
+
 func BenchmarkExplain(b *testing.B) {
 	for _, n := range []int{10, 1000} {
 		b.Run(fmt.Sprint(n, " backends"), func(b *testing.B) {
@@ -158,7 +184,7 @@ func BenchmarkExplain(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				p.Explain(noClient)
+				p.Explain(noClient, nil)
 			}
 		})
 	}

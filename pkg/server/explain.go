@@ -9,6 +9,7 @@ import (
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -59,6 +60,7 @@ var exclusions = []func(*Candidate) (why string, since time.Time){
 	excludedByWeight,
 	excludedByHealth,
 	excludedUnchecked,
+	excludedByDNS,
 	excludedByLimit,
 }
 
@@ -93,7 +95,7 @@ func (s *Server) question(name string, client netip.Addr) (*question, error) {
 		return nil, fmt.Errorf("listener %q: %w", name, ErrUnknown)
 	}
 	p := st.pool(l.cfg.Pool)
-	return &question{s: s, listener: l, pool: p, client: client, pick: p.balancer.Explain(client)}, nil
+	return &question{s: s, listener: l, pool: p, client: client, pick: p.balancer.Explain(client, unresolved)}, nil
 }
 
 func (st *state) listenerNames() []string {
@@ -216,6 +218,19 @@ func excludedUnchecked(c *Candidate) (string, time.Time) {
 		return "", time.Time{}
 	}
 	return "unchecked: it needs a good probe first", c.Check.Since
+}
+
+func excludedByDNS(c *Candidate) (string, time.Time) {
+	if !unresolved(c.Backend) {
+		return "", time.Time{}
+	}
+	return "dns: the host name is not resolved", time.Time{}
+}
+
+// unresolved reports whether a session has no address of b to connect to.
+func unresolved(b *balancer.Backend) bool {
+	t := b.Value().(*proxy.Target)
+	return t.Unix == "" && len(t.Addrs()) == 0
 }
 
 func excludedByLimit(c *Candidate) (string, time.Time) {

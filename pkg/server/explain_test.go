@@ -146,6 +146,22 @@ func TestExplainWithoutABackend(t *testing.T) {
 	}
 }
 
+// A host name that was never resolved is no pick, whatever the balancer thinks of it.
+func TestExplainKnowsNames(t *testing.T) {
+	s := start(t, parse(t, `
+listener = [{ name = "front", listen = ["127.0.0.1:0"], pool = "pool" }]
+[[pool]]
+name = "pool"
+algorithm = "first"
+health = { type = "none" }
+backend = [{ name = "lost", address = "nowhere.invalid:1" }, { name = "a", address = %q }]
+`, newEcho(t, "127.0.0.1:0").Address()))
+	e, err := s.Explain("", someClient)
+	if err != nil || e.Backend != "a" || candidate(t, e, "lost").Excluded != "dns: the host name is not resolved" {
+		t.Errorf("got %+v, %v; want a, and that the other one is lost", e, err)
+	}
+}
+
 // At its limit a listener lets nobody in, whoever would be picked.
 func TestExplainTellsALimit(t *testing.T) {
 	s := start(t, parse(t, `
