@@ -161,23 +161,16 @@ func TestKillSession(t *testing.T) {
 
 // A listener that was removed is gone, but its sessions are not before they end.
 func TestSessionsOfARemovedListener(t *testing.T) {
-	two := func(backend string, rest ...any) *config.Config {
-		listeners := `{ name = "front", listen = ["127.0.0.1:0"], pool = "pool" }`
-		if len(rest) > 0 {
-			listeners = `{ name = "other", listen = ["127.0.0.1:0"], pool = "pool" }`
-		}
-		return parse(t, `
-listener = [%s]
-[[pool]]
-name = "pool"
-health = { type = "none" }
-backend = [{ address = %q }]
-`, listeners, backend)
-	}
 	backend := newEcho(t, "127.0.0.1:0").Address()
-	s := start(t, two(backend))
+	with := func(listener string) *config.Config {
+		return parse(t, `
+listener = [{ name = %q, listen = ["127.0.0.1:0"], pool = "pool" }]
+pool = [{ name = "pool", health = { type = "none" }, backend = [{ address = %q }] }]
+`, listener, backend)
+	}
+	s := start(t, with("front"))
 	conns := hold(t, s, "tcp", s.Addr("front").String(), 2)
-	if _, err := s.Apply(t.Context(), two(backend, "without front")); err != nil {
+	if _, err := s.Apply(t.Context(), with("other")); err != nil {
 		t.Fatal(err)
 	}
 	page, total := s.Sessions(SessionQuery{Listener: "front"})
