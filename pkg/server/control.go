@@ -347,13 +347,15 @@ func (s *Server) Overrides() []Override {
 
 // ResetOverrides goes back to what the file says.
 func (s *Server) ResetOverrides(ctx context.Context) error {
+	var was []*Override
 	err := s.change(ctx, func(o *overrides) error {
+		was = o.rows
 		*o = overrides{}
 		return nil
 	})
 	if err == nil {
 		s.log.Info().Msg("overrides reset")
-		s.publish(Event{Kind: EventOverride, New: "reset"})
+		s.tellReset(was)
 	}
 	return err
 }

@@ -96,3 +96,16 @@ func (s *Server) tellSettings(pool string, was *balancer.State, set Settings) {
 		}
 	}
 }
+
+// tellReset tells that these overrides are no more.
+func (s *Server) tellReset(was []*Override) {
+	s.publish(Event{Kind: EventOverride, New: "reset"})
+	for _, o := range was {
+		if o.Mode != balancer.Ready && !o.Added {
+			s.publish(Event{
+				Kind: EventMode, Pool: o.Pool, Backend: o.Backend,
+				Old: o.Mode.String(), New: balancer.Ready.String(), Reason: "overrides reset",
+			})
+		}
+	}
+}
