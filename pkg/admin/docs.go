@@ -135,8 +135,8 @@ func meaning(doc string, s *huma.Schema) string {
 	if len(s.Enum) > 0 {
 		more = append(more, "One of "+strings.Trim(strings.Join(strings.Fields(fmt.Sprintf("%q", s.Enum)), ", "), "[]"))
 	}
-	if s.Minimum != nil || s.Maximum != nil {
-		more = append(more, "Range "+bound(s.Minimum)+".."+bound(s.Maximum))
+	if s.Minimum != nil && s.Maximum != nil {
+		more = append(more, fmt.Sprintf("Range %.0f..%.0f", *s.Minimum, *s.Maximum))
 	}
 	if s.Default != nil {
 		more = append(more, fmt.Sprintf("Default %v", s.Default))
@@ -145,13 +145,6 @@ func meaning(doc string, s *huma.Schema) string {
 		doc = strings.TrimPrefix(strings.TrimSuffix(doc, ".")+". "+m, ". ")
 	}
 	return doc
-}
-
-func bound(f *float64) string {
-	if f == nil {
-		return ""
-	}
-	return fmt.Sprintf("%.0f", *f)
 }
 
 // nameOf is the name of a schema's type.
