@@ -21,7 +21,7 @@ func TestExplainIsTheNextPick(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rnd := rand.New(rand.NewPCG(seed, 0))
-			for range 20 {
+			for range 8 {
 				explainHistory(t, rnd, chain)
 			}
 		})
