@@ -101,7 +101,7 @@ func serve(load func() (*config.Config, error)) error {
 	if err != nil {
 		return failed(err)
 	}
-	p := &process{Server: s, log: log, flush: flush, load: load, done: make(chan struct{})}
+	p := &process{Server: s, log: log, flush: flush, load: load, done: make(chan struct{}), due: make(chan string, 1)}
 	stopAdmin, err := p.serveAdmin(&cfg.Admin)
 	if err != nil {
 		return failed(err)
@@ -111,6 +111,7 @@ func serve(load func() (*config.Config, error)) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP) // before a client can know that we run
 	go p.obey(signals)
+	go p.reloadWhenDue()
 	if err := s.Run(context.Background()); !errors.Is(err, server.ErrClosed) {
 		return failed(err)
 	}

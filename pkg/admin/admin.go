@@ -16,8 +16,8 @@ type Options struct {
 	Version string
 	// TokenFile holds the bearer token; empty asks for none.
 	TokenFile string
-	// Reload reads the configuration again and applies it.
-	Reload func(context.Context) ([]config.Change, error)
+	// Reload reads the configuration again and applies it as r says.
+	Reload func(ctx context.Context, r server.Reload) ([]config.Change, error)
 	// Metrics serves /metrics.
 	Metrics http.Handler
 }

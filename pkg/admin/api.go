@@ -58,8 +58,10 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 	}, a.killSessions)
 	huma.Register(h, huma.Operation{
 		OperationID: "reload", Method: http.MethodPost, Path: "/api/v1/reload",
-		Summary: "Read the configuration again", Description: "A file with problems changes nothing.",
+		Summary:     "Read the configuration again",
+		Description: "A file with problems changes nothing, and each of them is told. Overrides stay, unless they are to be reset.",
 	}, a.reload)
+	huma.Get(h, "/api/v1/overrides", a.overrides)
 	huma.Register(h, huma.Operation{
 		OperationID: "reset-overrides", Method: http.MethodDelete, Path: "/api/v1/overrides",
 		Summary: "Go back to what the file says", DefaultStatus: http.StatusNoContent,
@@ -202,14 +204,6 @@ func (a *api) killSessions(_ context.Context, in *BackendPath) (*body[killed], e
 		return nil, failure(err)
 	}
 	return &body[killed]{killed{n}}, nil
-}
-
-func (a *api) reload(ctx context.Context, _ *struct{}) (*body[[]Change], error) {
-	changes, err := a.o.Reload(ctx)
-	if err != nil {
-		return nil, huma.Error422UnprocessableEntity(err.Error())
-	}
-	return &body[[]Change]{newChanges(changes)}, nil
 }
 
 func (a *api) resetOverrides(ctx context.Context, _ *struct{}) (*struct{}, error) {

@@ -68,7 +68,17 @@ type Override struct {
 	Mode           string `json:"mode,omitempty"`
 	Weight         *int   `json:"weight,omitempty"`
 	MaxConnections *int   `json:"max_connections,omitempty"`
-	Added          bool   `json:"added,omitempty"`
+	Added          bool   `json:"added,omitempty" doc:"The file does not have the backend"`
+	Removed        bool   `json:"removed,omitempty" doc:"The file has it"`
+	Persisted      bool   `json:"persisted,omitempty" doc:"It survives a restart: the state file has it"`
+	Idle           bool   `json:"idle,omitempty" doc:"It is without effect, since the file has no such backend"`
+}
+
+// BackendOverride is an Override with whose it is.
+type BackendOverride struct {
+	Pool    string `json:"pool"`
+	Backend string `json:"backend"`
+	Override
 }
 
 // NewBackend is a backend to add.
@@ -92,6 +102,9 @@ type Change struct {
 	Key string `json:"key" example:"pool.postgres.backend.pg-1.weight"`
 	Old string `json:"old"`
 	New string `json:"new"`
+
+	Restart    bool `json:"restart,omitempty" doc:"It takes effect at the next start of the process"`
+	Overridden bool `json:"overridden,omitempty" doc:"It has no effect while an override lies over it"`
 }
 
 func newListener(l *server.ListenerSnapshot) Listener {
@@ -142,7 +155,7 @@ func newBackend(b *server.BackendSnapshot) Backend {
 }
 
 func newOverride(o *server.Override) *Override {
-	out := &Override{Weight: o.Weight, MaxConnections: o.MaxConnections, Added: o.Added}
+	out := &Override{Weight: o.Weight, MaxConnections: o.MaxConnections, Added: o.Added, Removed: o.Removed, Persisted: o.Persisted, Idle: o.Idle}
 	if o.Mode != balancer.Ready {
 		out.Mode = o.Mode.String()
 	}
@@ -152,7 +165,7 @@ func newOverride(o *server.Override) *Override {
 func newChanges(changes []config.Change) []Change {
 	out := make([]Change, len(changes))
 	for i, c := range changes {
-		out[i] = Change{c.Path, c.Old, c.New}
+		out[i] = Change{c.Path, c.Old, c.New, c.Restart, c.Overridden}
 	}
 	return out
 }

@@ -10,19 +10,31 @@ import (
 type Change struct {
 	Path     string // as in pool.postgres.backend.pg-1.weight: tables go by their name
 	Old, New string // as literals; empty if there was or is none
+
+	// What keeps the change from taking effect at once; Diff sets neither.
+	Restart    bool // it cannot be made while the process runs
+	Overridden bool // a person's override lies over it
 }
 
 // String is the change as a person reads it.
 func (c Change) String() string {
+	text := c.Path
 	switch {
 	case c.Old == "" && c.New == "":
-		return c.Path
 	case c.Old == "":
-		return c.Path + ": added"
+		text += ": added"
 	case c.New == "":
-		return c.Path + ": removed"
+		text += ": removed"
+	default:
+		text += ": " + c.Old + " -> " + c.New
 	}
-	return c.Path + ": " + c.Old + " -> " + c.New
+	if c.Restart {
+		text += " (needs a restart)"
+	}
+	if c.Overridden {
+		text += " (overridden)"
+	}
+	return text
 }
 
 // present stands for a whole table that was added or removed.
@@ -48,9 +60,9 @@ func diffTable(path string, from, to reflect.Value) (changes []Change) {
 		case a.Kind() == reflect.Slice && isTable(a.Type().Elem()):
 			changes = append(changes, diffTables(at, byName(a), byName(b))...)
 		case slices.Contains(secretKeys, f.key):
-			changes = append(changes, Change{at, "(secret)", "(another secret)"})
+			changes = append(changes, Change{Path: at, Old: "(secret)", New: "(another secret)"})
 		default:
-			changes = append(changes, Change{at, written(a), written(b)})
+			changes = append(changes, Change{Path: at, Old: written(a), New: written(b)})
 		}
 	}
 	return changes
@@ -84,7 +96,7 @@ func diffTables(path string, from, to []named) (changes []Change) {
 	}
 	// The order counts, for the algorithm first: it is told where it is all there is.
 	if len(changes) == 0 && !slices.Equal(names(from), names(to)) {
-		changes = append(changes, Change{path, fmt.Sprint(names(from)), fmt.Sprint(names(to))})
+		changes = append(changes, Change{Path: path, Old: fmt.Sprint(names(from)), New: fmt.Sprint(names(to))})
 	}
 	return changes
 }

@@ -15,43 +15,10 @@ import (
 	"github.com/limeload/limeload/splice"
 )
 
-// Apply makes the running server what cfg says, which must be valid and is not
-// changed afterwards. A start is the step from an empty configuration.
-//
-// It goes in two parts. The first prepares all that can fail, which is binding new
-// addresses; if one does, nothing was changed. The second cannot fail: pools, then
-// listeners, then what is gone is let go. A listener that stays keeps its sockets
-// and what the kernel has queued in them; a backend that stays keeps health, counts
-// and sessions; one that was removed gets no new sessions, and those it has are cut
-// after drain_timeout.
-//
-// The answer lists what changed. What cannot change while the process runs is told
-// in the log and stays as it is.
-func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change, error) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	if s.stopping.Load() {
-		return nil, ErrClosed
-	}
-	began := time.Now()
-	old := s.state.Load()
-	cfg, fixed := keepFixed(old.cfg, cfg)
-	effective := s.overrides.over(cfg)
-	changes := config.Diff(old.cfg, effective)
-	if err := s.apply(ctx, old, effective); err != nil {
-		return nil, err
-	}
-	s.file = cfg
-	for _, c := range fixed {
-		s.log.Warn().Str("key", c.Path).Str("running", c.Old).Str("file", c.New).Msg("needs a restart")
-	}
-	for _, c := range changes {
-		s.log.Info().Str("key", c.Path).Str("old", c.Old).Str("new", c.New).Msg("changed")
-	}
-	s.log.Info().Int("changes", len(changes)).Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
-	return changes, nil
-}
-
+// apply makes the step from old to what cfg says, in two parts. The first prepares
+// all that can fail, which is binding new addresses; if one does, nothing was
+// changed. The second cannot fail: pools, then listeners, then what is gone is let
+// go. A start is the step from an empty configuration.
 func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) error {
 	b, err := divide(s.budget.files, cfg)
 	if err != nil {
@@ -80,18 +47,6 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	}
 	s.drainGone(old, next, gone)
 	return err
-}
-
-// keepFixed answers cfg with the parts of the running configuration that cannot
-// change, and how they differ.
-func keepFixed(running, cfg *config.Config) (*config.Config, []config.Change) {
-	if running.Listeners == nil {
-		return cfg, nil // a start
-	}
-	kept := *cfg
-	kept.Engine, kept.Admin = running.Engine, running.Admin
-	kept.Log.Level, kept.Log.Format = running.Log.Level, running.Log.Format
-	return &kept, config.Diff(&kept, cfg)
 }
 
 // update is what a pool that stays will be given.

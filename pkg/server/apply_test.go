@@ -229,8 +229,9 @@ func TestApplyKeepsWhatNeedsARestart(t *testing.T) {
 	conf := setup{listen: "127.0.0.1:0", backends: []string{"127.0.0.1:1"}, top: "engine = { threads = 1 }"}
 	s := start(t, conf.config(t))
 	conf.top = "engine = { threads = 2 }"
-	if changes := apply(t, s, conf.config(t)); len(changes) != 0 {
-		t.Errorf("changes %v; want none that took effect", changes)
+	want := config.Change{Path: "engine.threads", Old: "1", New: "2", Restart: true}
+	if changes := apply(t, s, conf.config(t)); len(changes) != 1 || changes[0] != want {
+		t.Errorf("changes %v; want only %v", changes, want)
 	}
 	if n := len(s.Snapshot().Loops); n != 1 {
 		t.Errorf("loops: %d; want 1", n)

@@ -28,9 +28,10 @@ type Server struct {
 	monitor *healthcheck.Monitor
 	names   *resolver
 
-	applying  sync.Mutex     // held for a change of configuration; guards these two
+	applying  sync.Mutex     // held for a change of configuration; guards these
 	file      *config.Config // without overrides
 	overrides *overrides
+	saved     *overrides // as the state file has them; nil without one
 
 	state  atomic.Pointer[state]
 	events eventLog
@@ -61,6 +62,9 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.file, s.overrides = cfg, &overrides{}
+	if err := s.recall(); err != nil {
+		return nil, err
+	}
 	s.state.Store(&state{cfg: &config.Config{}})
 	return s, nil
 }
@@ -84,10 +88,13 @@ func (s *Server) Run(ctx context.Context) error {
 	s.engine = engine
 	s.background.Go(func() { s.monitor.Run(s.ctx) })
 	s.background.Go(func() { s.names.run(s.ctx) })
-	if err := s.apply(ctx, s.state.Load(), s.start); err != nil {
+	if err := s.apply(ctx, s.state.Load(), s.overrides.over(s.file)); err != nil {
 		s.abort()
 		return err
 	}
+	s.applying.Lock()
+	s.save()
+	s.applying.Unlock()
 	s.announce()
 	close(s.started)
 	select {
