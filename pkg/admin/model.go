@@ -25,6 +25,7 @@ type Status struct {
 type Listener struct {
 	Name      string            `json:"name"`
 	Pool      string            `json:"pool"`
+	Removed   bool              `json:"removed,omitempty" doc:"From the configuration; sessions of it still live"`
 	Addresses []string          `json:"addresses" doc:"Bound addresses"`
 	Active    int               `json:"active" doc:"Live sessions"`
 	Sessions  uint64            `json:"sessions" doc:"Sessions since the start"`
@@ -39,6 +40,8 @@ type Pool struct {
 	Name     string    `json:"name"`
 	Usable   int       `json:"usable" doc:"Backends that may have new sessions"`
 	Backends []Backend `json:"backends"`
+	Leaving  []Backend `json:"leaving,omitempty" doc:"Removed backends of which sessions still live"`
+	Removed  bool      `json:"removed,omitempty" doc:"From the configuration; sessions of it still live"`
 }
 
 // Backend is one backend of a pool.
@@ -46,7 +49,7 @@ type Backend struct {
 	Name           string     `json:"name"`
 	Address        string     `json:"address"`
 	Health         string     `json:"health" enum:"unchecked,up,down" doc:"What probes say"`
-	Mode           string     `json:"mode" enum:"ready,drain,maintenance" doc:"What a person says"`
+	Mode           string     `json:"mode" enum:"ready,drain,maintenance,removed" doc:"What a person says; removed while its last sessions live"`
 	Usable         bool       `json:"usable"`
 	Weight         int        `json:"weight" doc:"0..256; 0 = no new sessions"`
 	MaxConnections int        `json:"max_connections" doc:"0 = no limit"`
@@ -109,7 +112,7 @@ type Change struct {
 
 func newListener(l *server.ListenerSnapshot) Listener {
 	out := Listener{
-		Name: l.Name, Pool: l.Pool, Addresses: []string{}, Active: l.Active, Sessions: l.Sessions,
+		Name: l.Name, Pool: l.Pool, Removed: l.Removed, Addresses: []string{}, Active: l.Active, Sessions: l.Sessions,
 		Retries: l.Retries, BytesUp: l.Up, BytesDown: l.Down, Reasons: map[string]uint64{},
 	}
 	for _, a := range l.Addrs {
@@ -126,7 +129,10 @@ func newListener(l *server.ListenerSnapshot) Listener {
 }
 
 func newPool(p *server.PoolSnapshot, overrides []server.Override) Pool {
-	out := Pool{Name: p.Name, Usable: p.Usable, Backends: []Backend{}}
+	out := Pool{Name: p.Name, Removed: p.Removed, Usable: p.Usable, Backends: []Backend{}}
+	for i := range p.Leaving {
+		out.Leaving = append(out.Leaving, newBackend(&p.Leaving[i]))
+	}
 	for i := range p.Backends {
 		b := newBackend(&p.Backends[i])
 		for _, o := range overrides {
@@ -144,6 +150,9 @@ func newBackend(b *server.BackendSnapshot) Backend {
 		Name: b.Name, Address: b.Address, Health: b.Health.String(), Mode: b.Mode.String(), Usable: b.Usable,
 		Weight: b.Weight, MaxConnections: b.MaxConnections, Backup: b.Backup, Active: b.Active,
 		Sessions: b.Sessions, Dials: b.Dials, DialFailures: b.DialFailures, BytesUp: b.Up, BytesDown: b.Down,
+	}
+	if b.Removed {
+		out.Mode = "removed"
 	}
 	if c := &b.Check; c.ID != "" {
 		out.Since = &c.Since

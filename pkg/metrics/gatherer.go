@@ -92,8 +92,7 @@ func appendBackends(all []*dto.MetricFamily, pools []server.PoolSnapshot) []*dto
 	for i := range pools {
 		p := &pools[i]
 		pool := label("pool", p.Name)
-		for j := range p.Backends {
-			b := &p.Backends[j]
+		for _, b := range slices.Concat(pointers(p.Backends), pointers(p.Leaving)) {
 			rows, of = append(rows, b), append(of, labels{pool, label("backend", b.Name)})
 		}
 	}

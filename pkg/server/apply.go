@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
@@ -36,8 +35,7 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	}
 	s.gate.SetLimit(b.sessions)
 	s.budget = b
-	gone := s.commitPools(next, updates)
-	s.state.Store(next)
+	s.turn(old, next, updates)
 	s.monitor.Replace(s.checks(next))
 	s.commitListeners(next)
 	s.names.retain(next)
@@ -45,8 +43,16 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	for _, p := range next.pools {
 		s.tendDoor(p.cfg.Name)
 	}
-	s.drainGone(old, next, gone)
 	return err
+}
+
+// turn makes next what runs.
+func (s *Server) turn(old, next *state, updates []update) {
+	s.leaving.mu.Lock()
+	defer s.leaving.mu.Unlock()
+	gone := s.commitPools(next, updates)
+	s.state.Store(next)
+	s.leaving.turn(old, next, gone)
 }
 
 // update is what a pool that stays will be given.
@@ -59,9 +65,13 @@ type update struct {
 // preparePools makes the pools that are new, and works out what the others become.
 func (s *Server) preparePools(old, next *state) ([]update, error) {
 	var updates []update
+	running := old.poolIndex()
 	for i := range next.cfg.Pools {
 		c := &next.cfg.Pools[i]
-		was := old.pool(c.Name)
+		was := running[c.Name]
+		if was == nil {
+			was = s.leaving.pool(c.Name)
+		}
 		u := update{
 			options: balancer.Options{Algorithms: c.Algorithm, HashKey: c.HashKey, HashSlots: c.HashSlots},
 			specs:   s.specs(c, was.targets()),
@@ -90,39 +100,46 @@ func dialing(c *config.Pool) proxy.Dialing {
 // known at once, or kept by the resolver.
 func (s *Server) specs(c *config.Pool, targets map[identity]*proxy.Target) []balancer.Spec {
 	specs := make([]balancer.Spec, len(c.Backends))
+	returning := map[identity]*balancer.Backend{}
+	for _, b := range s.leaving.of(c.Name) {
+		id := identity{b.backend.Name(), b.backend.Address()}
+		returning[id], targets[id] = b.backend, b.target()
+	}
 	for i := range c.Backends {
 		b := &c.Backends[i]
 		id := identity{b.Name, b.Address.String()}
 		t := targets[id]
 		if t == nil {
-			t = s.newTarget(b)
+			t = &proxy.Target{Name: b.Name}
 		}
+		s.locate(t, b)
 		r := s.overrides.find(c.Name, b.Name)
 		specs[i] = balancer.Spec{
 			Name: id.name, Address: id.address, Weight: b.Weight,
-			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t,
+			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t, Was: returning[id],
 			NeedsProbe: r != nil && r.Added && c.Health.Type != config.HealthNone,
 		}
 	}
 	return specs
 }
 
-func (s *Server) newTarget(c *config.Backend) *proxy.Target {
-	t := &proxy.Target{Name: c.Name}
+// locate gives t its address; that of a host name is the resolver's to find.
+func (s *Server) locate(t *proxy.Target, c *config.Backend) {
 	switch ip := c.Address.IP(); {
 	case c.Address.Network == config.Unix:
 		t.Unix = c.Address.Path
 	case ip.IsValid():
-		t.SetAddrs([]netip.AddrPort{netip.AddrPortFrom(ip, c.Address.Port)})
+		if t.Addrs() == nil {
+			t.SetAddrs([]netip.AddrPort{netip.AddrPortFrom(ip, c.Address.Port)})
+		}
 	default:
 		s.names.add(t, c.Address.Host, c.Address.Port)
 	}
-	return t
 }
 
 // commitPools gives the pools that stay what they become, and answers the backends
 // that are gone from them.
-func (s *Server) commitPools(next *state, updates []update) (gone []*balancer.Backend) {
+func (s *Server) commitPools(next *state, updates []update) (gone []*leavingBackend) {
 	for _, u := range updates {
 		diff, err := u.pool.balancer.Apply(u.options, u.specs)
 		if err != nil {
@@ -130,7 +147,9 @@ func (s *Server) commitPools(next *state, updates []update) (gone []*balancer.Ba
 			s.log.Error().Str("pool", u.pool.cfg.Name).Err(err).Msg("pool not changed")
 			continue
 		}
-		gone = append(gone, diff.Removed...)
+		for _, b := range diff.Removed {
+			gone = append(gone, &leavingBackend{pool: u.pool.cfg.Name, backend: b})
+		}
 		u.pool.front.SetDialing(dialing(u.pool.cfg))
 	}
 	for _, p := range next.pools {
@@ -257,8 +276,10 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 		next.listeners = append(next.listeners, l)
 		was := old.listener(c.Name)
 		if was == nil {
-			l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
-			l.front.Gate.SetLimit(c.MaxConnections)
+			if l.front = s.leaving.front(c.Name); l.front == nil {
+				l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
+				l.front.Gate.SetLimit(c.MaxConnections)
+			}
 		} else {
 			l.front = was.front
 		}
@@ -419,41 +440,4 @@ func (s *Server) shut(l *listener, shut bool) {
 			s.log.Error().Str("listener", l.cfg.Name).Str("address", b.address()).Err(err).Msg("when_down")
 		}
 	}
-}
-
-// drainGone cuts, after drain_timeout, the sessions of listeners and backends that
-// were removed.
-func (s *Server) drainGone(old, next *state, backends []*balancer.Backend) {
-	for _, p := range old.pools {
-		if next.pool(p.cfg.Name) == nil {
-			p.balancer.OnUsable(nil)
-			for _, row := range p.balancer.Backends() {
-				backends = append(backends, row.Backend)
-			}
-		}
-	}
-	var fronts []*proxy.Listener
-	for _, l := range old.listeners {
-		if next.listener(l.cfg.Name) == nil {
-			fronts = append(fronts, l.front)
-		}
-	}
-	if len(backends)+len(fronts) == 0 {
-		return
-	}
-	after := next.cfg.Shutdown.DrainTimeout
-	s.background.Go(func() {
-		select {
-		case <-time.After(after):
-		case <-s.ctx.Done():
-			return
-		}
-		n := s.engine.Kill(func(session splice.Session) bool {
-			l, b := proxy.Of(session)
-			return slices.Contains(fronts, l) || slices.Contains(backends, b)
-		}, splice.ReasonDrained)
-		if n > 0 {
-			s.log.Info().Int("sessions", n).Str("drain_timeout", after.String()).Msg("removed: sessions cut")
-		}
-	})
 }

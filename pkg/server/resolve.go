@@ -47,10 +47,13 @@ func newResolver(log zerolog.Logger) *resolver {
 	return &resolver{log: log, names: map[*proxy.Target]*hostname{}}
 }
 
-// add keeps the addresses of t, from now on.
+// add keeps the addresses of t, from now on, if it does not do so already.
 func (r *resolver) add(t *proxy.Target, host string, port uint16) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.names[t] != nil {
+		return
+	}
 	r.names[t] = &hostname{target: t, host: host, port: port}
 }
 

@@ -33,10 +33,11 @@ type Server struct {
 	overrides *overrides
 	saved     *overrides // as the state file has them; nil without one
 
-	state  atomic.Pointer[state]
-	events eventLog
+	state   atomic.Pointer[state]
+	leaving leaving
+	events  eventLog
 
-	background sync.WaitGroup // monitor, resolver, drains of what was removed
+	background sync.WaitGroup // monitor, resolver, what was removed
 	ctx        context.Context
 	cancel     context.CancelFunc
 
@@ -57,6 +58,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		start: cfg, log: log, budget: b,
 		monitor: healthcheck.NewMonitor(healthcheck.Options{Concurrency: b.probes}),
 		names:   newResolver(log),
+		leaving: leaving{more: make(chan struct{}, 1)},
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
 	}
@@ -88,13 +90,11 @@ func (s *Server) Run(ctx context.Context) error {
 	s.engine = engine
 	s.background.Go(func() { s.monitor.Run(s.ctx) })
 	s.background.Go(func() { s.names.run(s.ctx) })
-	if err := s.apply(ctx, s.state.Load(), s.overrides.over(s.file)); err != nil {
+	s.background.Go(func() { s.seeOff(s.ctx) })
+	if err := s.begin(ctx); err != nil {
 		s.abort()
 		return err
 	}
-	s.applying.Lock()
-	s.save()
-	s.applying.Unlock()
 	s.announce()
 	close(s.started)
 	select {
@@ -105,6 +105,13 @@ func (s *Server) Run(ctx context.Context) error {
 		s.shutdown(gone, 0)
 	}
 	return ErrClosed
+}
+
+// begin applies the first configuration.
+func (s *Server) begin(ctx context.Context) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	return s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file)})
 }
 
 // Started is closed when every listener accepts clients.

@@ -67,6 +67,22 @@ func (st *state) listener(name string) *listener {
 	return nil
 }
 
+func (st *state) poolIndex() map[string]*pool {
+	index := make(map[string]*pool, len(st.pools))
+	for _, p := range st.pools {
+		index[p.cfg.Name] = p
+	}
+	return index
+}
+
+func (st *state) listenerIndex() map[string]*listener {
+	index := make(map[string]*listener, len(st.listeners))
+	for _, l := range st.listeners {
+		index[l.cfg.Name] = l
+	}
+	return index
+}
+
 // targets finds the target of a backend that stays: one of the same name and
 // address. p may be nil.
 func (p *pool) targets() map[identity]*proxy.Target {
