@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"strings"
 
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/server"
+	"github.com/limeload/limeload/pkg/watch"
 )
 
 // reloadSoon asks for a reload and does not wait for it. One that is due already
@@ -51,4 +54,42 @@ func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change,
 		}
 	}
 	return changes, err
+}
+
+// watched begins to watch the file, if that is wanted; else the answer is nil.
+func (o *serving) watched() (*watch.File, error) {
+	switch {
+	case !o.watch:
+		return nil, nil
+	case o.file == "":
+		return nil, usage(errors.New("--watch needs a file: -c FILE"))
+	}
+	f, err := watch.Open(o.file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usage(err)
+	case err != nil:
+		return nil, failed(err)
+	}
+	return f, nil
+}
+
+// follow reloads whenever f changes, until the function that it answers is called; f
+// may be nil.
+func (p *process) follow(f *watch.File) (stop func()) {
+	if f == nil {
+		return func() {}
+	}
+	p.log.Info().Str("file", f.Path()).Msg("watching")
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.Run(ctx, func() { p.reloadSoon("watch") })
+	}()
+	return func() {
+		cancel()
+		<-ended
+		f.Close()
+	}
 }
