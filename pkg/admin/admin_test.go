@@ -171,7 +171,7 @@ func TestResources(t *testing.T) {
 	if len(listeners) != 1 || listeners[0].Addresses[0] != r.Addr("front").String() {
 		t.Errorf("listeners %+v", listeners)
 	}
-	if got := r.get(t, "/healthz") + r.get(t, "/readyz") + r.get(t, "/readyz?listener=front"); got != "ok\nready\nready\n" {
+	if got := r.get(t, "/healthz") + r.get(t, "/readyz") + r.get(t, "/readyz?listener=front") + r.get(t, "/readyz?pool=pool"); got != "ok\nready\nready\nready\n" {
 		t.Errorf("healthz and readyz: %q", got)
 	}
 	if doc := r.get(t, "/api/v1/openapi.json"); !strings.Contains(doc, `"openapi":"3.1.0"`) {

@@ -13,7 +13,7 @@ import (
 type Status struct {
 	Version   string    `json:"version" doc:"Version, commit and Go version"`
 	Started   time.Time `json:"started"`
-	Ready     bool      `json:"ready" doc:"Whether every listener has a usable backend"`
+	Ready     bool      `json:"ready" doc:"Whether every listener and pool has a usable backend"`
 	Reason    string    `json:"reason,omitempty" doc:"Why it is not ready"`
 	Sessions  int       `json:"sessions" doc:"Live sessions"`
 	Listeners int       `json:"listeners"`

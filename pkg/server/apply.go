@@ -82,7 +82,7 @@ func (s *Server) preparePools(old, next *state) ([]update, error) {
 				return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 			}
 			u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(c.Name, b, dialing(c)), door: new(sync.Mutex)}
-			b.OnUsable(func(bool) { s.tendDoor(c.Name) })
+			b.OnUsable(func(bool) { s.background.Go(func() { s.tendDoor(c.Name) }) })
 		} else {
 			u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
 			updates = append(updates, u)
@@ -211,6 +211,9 @@ func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) 
 		},
 		OnChange: func(c healthcheck.Change) {
 			target.HealthChanges.Add(1)
+			// The door waits for this line, which is why it turns.
+			p.door.Lock()
+			defer p.door.Unlock()
 			p.balancer.SetHealth(b, health(c.New))
 			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).

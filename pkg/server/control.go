@@ -234,29 +234,3 @@ func (s *Server) backend(pool, backend string) (*balancer.State, error) {
 	}
 	return nil, fmt.Errorf("backend %q of pool %q: %w", backend, pool, ErrUnknown)
 }
-
-// Ready reports whether clients can be served: by a listener, or as a whole for the
-// empty name. If not, why tells a person. The error is ErrUnknown.
-func (s *Server) Ready(listener string) (ready bool, why string, err error) {
-	select {
-	case <-s.started:
-	default:
-		return false, "starting", nil
-	}
-	if s.stopping.Load() {
-		return false, "stopping", nil
-	}
-	st := s.state.Load()
-	if listener != "" && st.listener(listener) == nil {
-		return false, "", fmt.Errorf("listener %q: %w", listener, ErrUnknown)
-	}
-	for _, l := range st.listeners {
-		if listener != "" && l.cfg.Name != listener {
-			continue
-		}
-		if p := st.pool(l.cfg.Pool); p.balancer.Usable() == 0 {
-			return false, fmt.Sprintf("listener %s: pool %s has no usable backend", l.cfg.Name, l.cfg.Pool), nil
-		}
-	}
-	return true, "", nil
-}
