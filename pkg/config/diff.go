@@ -75,22 +75,16 @@ type named struct {
 }
 
 func diffTables(path string, from, to []named) (changes []Change) {
-	find := func(all []named, name string) (reflect.Value, bool) {
-		i := slices.IndexFunc(all, func(n named) bool { return n.name == name })
-		if i < 0 {
-			return reflect.Value{}, false
-		}
-		return all[i].value, true
-	}
+	was, is := valuesOf(from), valuesOf(to)
 	for _, a := range from {
-		if b, ok := find(to, a.name); ok {
+		if b, ok := is[a.name]; ok {
 			changes = append(changes, diffTable(join(path, a.name), a.value, b)...)
 		} else {
 			changes = append(changes, Change{Path: join(path, a.name), Old: present})
 		}
 	}
 	for _, b := range to {
-		if _, ok := find(from, b.name); !ok {
+		if _, ok := was[b.name]; !ok {
 			changes = append(changes, Change{Path: join(path, b.name), New: present})
 		}
 	}
@@ -99,6 +93,15 @@ func diffTables(path string, from, to []named) (changes []Change) {
 		changes = append(changes, Change{Path: path, Old: fmt.Sprint(names(from)), New: fmt.Sprint(names(to))})
 	}
 	return changes
+}
+
+// valuesOf finds tables by their names.
+func valuesOf(all []named) map[string]reflect.Value {
+	values := make(map[string]reflect.Value, len(all))
+	for _, n := range all {
+		values[n.name] = n.value
+	}
+	return values
 }
 
 func names(all []named) []string {

@@ -36,7 +36,7 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	s.gate.SetLimit(b.sessions)
 	s.budget = b
 	s.turn(old, next, updates)
-	s.monitor.Replace(s.checks(next))
+	s.probe(old, next)
 	s.commitListeners(next)
 	s.names.retain(next)
 	err = s.release(ctx, old, next)
@@ -50,46 +50,65 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 func (s *Server) turn(old, next *state, updates []update) {
 	s.leaving.mu.Lock()
 	defer s.leaving.mu.Unlock()
-	gone := s.commitPools(next, updates)
+	gone := s.commitPools(updates)
 	s.state.Store(next)
 	s.leaving.turn(old, next, gone)
 }
 
-// update is what a pool that stays will be given.
+// update is what a pool will be given that is new or changes.
 type update struct {
 	pool    *pool
 	options balancer.Options
 	specs   []balancer.Spec
+	fresh   bool // the balancer has it all already
 }
 
-// preparePools makes the pools that are new, and works out what the others become.
+// preparePools makes the pools that are new, and works out what those become that
+// change. The others are taken over as they are: one change among thousands of
+// backends is not to cost as much as all of them.
 func (s *Server) preparePools(old, next *state) ([]update, error) {
 	var updates []update
-	running := old.poolIndex()
+	running, overridden := old.poolIndex(), s.overrides.personal()
 	for i := range next.cfg.Pools {
-		c := &next.cfg.Pools[i]
-		was := running[c.Name]
+		c := next.cfg.Pools[i]
+		was, by := running[c.Name], overridden[c.Name]
+		if was.is(&c, by) {
+			next.pools = append(next.pools, was)
+			continue
+		}
 		if was == nil {
 			was = s.leaving.pool(c.Name)
 		}
-		u := update{
-			options: balancer.Options{Algorithms: c.Algorithm, HashKey: c.HashKey, HashSlots: c.HashSlots},
-			specs:   s.specs(c, was.targets()),
+		u, err := s.preparePool(&c, was)
+		if err != nil {
+			return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 		}
-		if was == nil {
-			b, err := balancer.New(u.options, u.specs)
-			if err != nil {
-				return nil, fmt.Errorf("pool %s: %w", c.Name, err)
-			}
-			u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(c.Name, b, dialing(c)), door: new(sync.Mutex)}
-			b.OnUsable(func(bool) { s.background.Go(func() { s.tendDoor(c.Name) }) })
-		} else {
-			u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
-			updates = append(updates, u)
-		}
+		u.pool.personal = by
+		updates = append(updates, u)
 		next.pools = append(next.pools, u.pool)
 	}
 	return updates, nil
+}
+
+// preparePool makes a pool, out of what it was if that is not nil.
+func (s *Server) preparePool(c *config.Pool, was *pool) (update, error) {
+	u := update{
+		options: balancer.Options{Algorithms: c.Algorithm, HashKey: c.HashKey, HashSlots: c.HashSlots},
+		specs:   s.specs(c, was.targets()),
+		fresh:   was == nil,
+	}
+	if was != nil {
+		u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
+		return u, nil
+	}
+	b, err := balancer.New(u.options, u.specs)
+	if err != nil {
+		return u, err
+	}
+	name := c.Name
+	b.OnUsable(func(bool) { s.background.Go(func() { s.tendDoor(name) }) })
+	u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(name, b, dialing(c)), door: new(sync.Mutex)}
+	return u, nil
 }
 
 func dialing(c *config.Pool) proxy.Dialing {
@@ -137,51 +156,76 @@ func (s *Server) locate(t *proxy.Target, c *config.Backend) {
 	}
 }
 
-// commitPools gives the pools that stay what they become, and answers the backends
+// commitPools gives the pools that change what they become, and answers the backends
 // that are gone from them.
-func (s *Server) commitPools(next *state, updates []update) (gone []*leavingBackend) {
+func (s *Server) commitPools(updates []update) (gone []*leavingBackend) {
 	for _, u := range updates {
-		diff, err := u.pool.balancer.Apply(u.options, u.specs)
-		if err != nil {
-			// Validate admits nothing that the balancer refuses.
-			s.log.Error().Str("pool", u.pool.cfg.Name).Err(err).Msg("pool not changed")
-			continue
-		}
-		for _, b := range diff.Removed {
-			gone = append(gone, &leavingBackend{pool: u.pool.cfg.Name, backend: b})
-		}
-		u.pool.front.SetDialing(dialing(u.pool.cfg))
-	}
-	for _, p := range next.pools {
-		for _, row := range p.balancer.Backends() {
-			if p.cfg.Health.Type == config.HealthNone {
-				p.balancer.SetHealth(row.Backend, balancer.Up)
+		p := u.pool
+		if !u.fresh {
+			diff, err := p.balancer.Apply(u.options, u.specs)
+			if err != nil {
+				// Validate admits nothing that the balancer refuses.
+				s.log.Error().Str("pool", p.cfg.Name).Err(err).Msg("pool not changed")
+				continue
 			}
-			mode := balancer.Ready
-			if r := s.overrides.find(p.cfg.Name, row.Name); r != nil {
-				mode = r.Mode
+			for _, b := range diff.Removed {
+				gone = append(gone, &leavingBackend{pool: p.cfg.Name, backend: b})
 			}
-			p.balancer.SetMode(row.Backend, mode)
-			if mode == balancer.Maintenance && p.cfg.Health.Type != config.HealthNone {
-				p.balancer.SetHealth(row.Backend, balancer.Unchecked) // nobody looks any more
-			}
+			p.front.SetDialing(dialing(p.cfg))
 		}
+		s.setModes(p)
 	}
 	return gone
 }
 
-// checks are the probes of all backends.
-func (s *Server) checks(st *state) []healthcheck.Check {
-	var checks []healthcheck.Check
-	for _, p := range st.pools {
+// setModes gives the backends of p the modes that a person wants.
+func (s *Server) setModes(p *pool) {
+	for _, row := range p.balancer.Backends() {
 		if p.cfg.Health.Type == config.HealthNone {
-			continue
+			p.balancer.SetHealth(row.Backend, balancer.Up)
 		}
-		prober := Prober(&p.cfg.Health)
-		for _, row := range p.balancer.Backends() {
-			if row.Mode != balancer.Maintenance {
-				checks = append(checks, s.check(p, row.Backend, prober))
+		mode := balancer.Ready
+		if r := s.overrides.find(p.cfg.Name, row.Name); r != nil {
+			mode = r.Mode
+		}
+		p.balancer.SetMode(row.Backend, mode)
+		if mode == balancer.Maintenance && p.cfg.Health.Type != config.HealthNone {
+			p.balancer.SetHealth(row.Backend, balancer.Unchecked) // nobody looks any more
+		}
+	}
+}
+
+// probe has the probes follow the step from old to next.
+func (s *Server) probe(old, next *state) {
+	var gone []string
+	var checks []healthcheck.Check
+	was, is := old.poolIndex(), next.poolIndex()
+	for _, p := range old.pools {
+		if is[p.cfg.Name] != p {
+			gone = append(gone, p.probes...)
+		}
+	}
+	for _, p := range next.pools {
+		if was[p.cfg.Name] != p {
+			these := s.checks(p)
+			for i := range these {
+				p.probes = append(p.probes, these[i].ID)
 			}
+			checks = append(checks, these...)
+		}
+	}
+	s.monitor.Replace(gone, checks)
+}
+
+// checks are the probes of a pool's backends.
+func (s *Server) checks(p *pool) (checks []healthcheck.Check) {
+	if p.cfg.Health.Type == config.HealthNone {
+		return nil
+	}
+	prober := Prober(&p.cfg.Health)
+	for _, row := range p.balancer.Backends() {
+		if row.Mode != balancer.Maintenance {
+			checks = append(checks, s.check(p, row.Backend, prober))
 		}
 	}
 	return checks

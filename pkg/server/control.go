@@ -36,8 +36,10 @@ func (s *Server) change(ctx context.Context, edit func(o *overrides) error) erro
 		return err
 	}
 	cfg := o.over(s.file)
-	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+	if !o.sameBackends(s.overrides) { // else only values changed, and edit has seen to those
+		if err := validTogether(cfg); err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
 	}
 	return s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: o, effective: cfg})
 }

@@ -88,6 +88,35 @@ func (o *overrides) clone() *overrides {
 	return c
 }
 
+// personal is what of an override is not laid over the configuration.
+type personal struct {
+	backend string
+	mode    balancer.Mode
+	added   bool
+}
+
+// personal lists it by pool.
+func (o *overrides) personal() map[string][]personal {
+	all := map[string][]personal{}
+	for _, r := range o.rows {
+		all[r.Pool] = append(all[r.Pool], personal{r.Backend, r.Mode, r.Added})
+	}
+	return all
+}
+
+// sameBackends reports whether o adds and removes the same ones as other.
+func (o *overrides) sameBackends(other *overrides) bool {
+	removed := func(o *overrides) (all []place) {
+		for _, r := range o.rows {
+			if r.Removed {
+				all = append(all, r.at())
+			}
+		}
+		return all
+	}
+	return reflect.DeepEqual(o.added, other.added) && slices.Equal(removed(o), removed(other))
+}
+
 // settings are o without the backends that were added or removed.
 func (o *overrides) settings() *overrides {
 	c := &overrides{}

@@ -59,14 +59,17 @@ func (r *resolver) add(t *proxy.Target, host string, port uint16) {
 
 // retain forgets the targets that are not in st.
 func (r *resolver) retain(st *state) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.names) == 0 {
+		return
+	}
 	used := map[*proxy.Target]bool{}
 	for _, p := range st.pools {
 		for _, t := range p.targets() {
 			used[t] = true
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	maps.DeleteFunc(r.names, func(t *proxy.Target, _ *hostname) bool { return !used[t] })
 }
 
