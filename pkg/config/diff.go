@@ -37,6 +37,11 @@ func (c Change) String() string {
 	return text
 }
 
+// BackendPath is the Path of a change of one backend's key.
+func BackendPath(pool, backend, key string) string {
+	return join(join(join(join("pool", pool), "backend"), backend), key)
+}
+
 // present stands for a whole table that was added or removed.
 const present = "present"
 

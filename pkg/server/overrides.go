@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/pkg/config"
@@ -115,6 +116,17 @@ func (o *overrides) sameBackends(other *overrides) bool {
 		return all
 	}
 	return reflect.DeepEqual(o.added, other.added) && slices.Equal(removed(o), removed(other))
+}
+
+// modesReset is what a reset changes beyond the configuration: modes are in no file.
+func (o *overrides) modesReset(file *config.Config) (changes []config.Change) {
+	for _, r := range o.rows {
+		if r.Mode != balancer.Ready && !r.Added && !r.idle(file, o.added) {
+			path := config.BackendPath(r.Pool, r.Backend, "mode")
+			changes = append(changes, config.Change{Path: path, Old: strconv.Quote(r.Mode.String()), New: strconv.Quote(balancer.Ready.String())})
+		}
+	}
+	return changes
 }
 
 // settings are o without the backends that were added or removed.

@@ -88,6 +88,9 @@ func (s *Server) plan(running, cfg *config.Config, reset bool) (plan, error) {
 		}
 	}
 	p.changes = config.Diff(running, p.effective)
+	if reset {
+		p.changes = append(p.changes, s.overrides.modesReset(p.file)...)
+	}
 	if p.effective != p.file {
 		p.changes = append(p.changes, overridden(p.changes, config.Diff(s.file, p.file))...)
 	}

@@ -71,8 +71,8 @@ func TestReloadUnderOverrides(t *testing.T) {
 	}
 
 	changes, err := s.Reload(t.Context(), conf.config(t), Reload{ResetOverrides: true})
-	if err != nil || len(changes) != 1 || len(s.Overrides()) != 0 {
-		t.Errorf("reset: changes %v, %v; want b's weight; overrides %v", changes, err, s.Overrides())
+	if err != nil || len(changes) != 2 || !strings.HasSuffix(changes[1].String(), `.mode: "drain" -> "ready"`) || len(s.Overrides()) != 0 {
+		t.Errorf("reset: changes %v, %v; want b's weight and a's mode; overrides %v", changes, err, s.Overrides())
 	}
 	if row(s, a).Mode != balancer.Ready || row(s, b).Weight != 1 {
 		t.Errorf("after the reset: mode %v, weight %d; want ready and 1", row(s, a).Mode, row(s, b).Weight)
