@@ -333,7 +333,7 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 		for _, a := range c.Listen {
 			if kept := was.holds(a); kept != nil {
 				l.bound = append(l.bound, kept...)
-			} else if !taken[a] {
+			} else if !taken[a] || a.Port == 0 && a.Network == config.TCP {
 				if err := s.bind(ctx, l, a); err != nil {
 					s.unbind(old, next)
 					return err
@@ -385,7 +385,8 @@ func (s *Server) commitListeners(next *state) {
 }
 
 // release closes the sockets that are not in next any more, and then binds what had
-// to wait for one of them. Only that can still fail, if another process is quicker.
+// to wait for one of them. Only that can still fail, if another process is quicker:
+// the error is an *unboundError.
 func (s *Server) release(ctx context.Context, old, next *state) error {
 	kept := map[splice.Listener]bool{}
 	for _, l := range next.listeners {
@@ -400,15 +401,41 @@ func (s *Server) release(ctx context.Context, old, next *state) error {
 			}
 		}
 	}
-	var failed error
-	for _, l := range next.listeners {
+	return s.bindRest(ctx, next)
+}
+
+// unboundError is the error of a change that was made, but for an address that could
+// not be bound in the end. The next reload tries again.
+type unboundError struct{ error }
+
+func (e *unboundError) Error() string {
+	return e.error.Error() + "; all else was changed, and the next reload tries that again"
+}
+
+func (e *unboundError) Unwrap() error { return e.error }
+
+// bindRest binds what is not bound yet. A state that others see is not changed: a
+// listener that gets an address is another one, in another state.
+func (s *Server) bindRest(ctx context.Context, st *state) (failed error) {
+	bound := *st
+	bound.listeners = nil
+	for _, l := range st.listeners {
+		whole := *l
+		whole.bound = slices.Clone(l.bound)
 		for _, a := range l.cfg.Listen {
 			if l.holds(a) == nil {
-				if err := s.bind(ctx, l, a); err != nil && failed == nil {
-					failed = err
+				if err := s.bind(ctx, &whole, a); err != nil && failed == nil {
+					failed = &unboundError{err}
 				}
 			}
 		}
+		if len(whole.bound) != len(l.bound) {
+			l = &whole
+		}
+		bound.listeners = append(bound.listeners, l)
+	}
+	if !slices.Equal(bound.listeners, st.listeners) {
+		s.state.Store(&bound)
 	}
 	return failed
 }

@@ -197,6 +197,38 @@ func TestApplyFailsWhole(t *testing.T) {
 	})
 }
 
+// What asks for the state while an address goes from one listener to another never
+// sees half of it; the race detector looks on.
+func TestAddressMovesUnderEyes(t *testing.T) {
+	a := newEcho(t, "127.0.0.1:0").Addr().String()
+	free := newEcho(t, "127.0.0.1:0")
+	free.Close()
+	conf := setup{listen: free.Addr().String(), backends: []string{a}}
+	fixed := conf.config(t)
+	s := start(t, fixed)
+	renamed := parse(t, "[[listener]]\nname = \"renamed\"\nlisten = [%q]\npool = \"pool\"\n[[pool]]\nname = \"pool\"\nbackend = [{ address = %q }]\n", conf.listen, a)
+	ctx, stop := context.WithCancel(t.Context())
+	var eyes sync.WaitGroup
+	eyes.Go(func() {
+		for ctx.Err() == nil {
+			for _, l := range s.Snapshot().Listeners {
+				if n := len(l.Addrs); n > 1 {
+					t.Errorf("listener %s has %d addresses; want one at most", l.Name, n)
+				}
+			}
+		}
+	})
+	for range 20 {
+		apply(t, s, renamed)
+		apply(t, s, fixed)
+	}
+	stop()
+	eyes.Wait()
+	if err := ask(s); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestApplyWhenDown(t *testing.T) {
 	dead := newEcho(t, "127.0.0.1:0")
 	dead.Close()

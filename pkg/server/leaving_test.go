@@ -49,6 +49,19 @@ func chatting(t *testing.T, addr net.Addr) net.Conn {
 	return c
 }
 
+// counted waits until so many bytes have been counted, up and down, in all listeners:
+// an engine may pass bytes on before it counts them.
+func counted(t *testing.T, s *Server, bytes uint64) {
+	t.Helper()
+	eventually(t, fmt.Sprint(bytes, " bytes are counted"), func() bool {
+		var n uint64
+		for _, l := range s.Snapshot().Listeners {
+			n += l.Up + l.Down
+		}
+		return n == bytes
+	})
+}
+
 func front(s *Server) net.Addr { return net.TCPAddrFromAddrPort(s.Addr("front")) }
 
 func TestRemovedBackendIsShownUntilItsLastSession(t *testing.T) {
@@ -57,6 +70,7 @@ func TestRemovedBackendIsShownUntilItsLastSession(t *testing.T) {
 		conf := setup{listen: "127.0.0.1:0", backends: []string{a}, top: fmt.Sprintf("engine = { type = %q }\nshutdown = { drain_timeout = \"1h\" }", engine)}
 		s := start(t, conf.config(t))
 		first, last := chatting(t, front(s)), chatting(t, front(s))
+		counted(t, s, 16)
 		conf.backends = []string{b}
 		apply(t, s, conf.config(t))
 		if got := leaver(s, a); got == nil || !got.Removed || got.Active != 2 || got.Sessions != 2 || got.Up != 8 {
@@ -67,6 +81,7 @@ func TestRemovedBackendIsShownUntilItsLastSession(t *testing.T) {
 		if err := exchange(last); err != nil {
 			t.Error(err)
 		}
+		counted(t, s, 24)
 		if got := leaver(s, a).Up; got != 12 {
 			t.Errorf("bytes up of a leaving backend: %d; want 12", got)
 		}
@@ -115,6 +130,7 @@ func TestBackendMoves(t *testing.T) {
 		conf.pool = fmt.Sprintf("backend = [{ name = \"db\", address = %q }]", newEcho(t, "127.0.0.1:0").Addr())
 		apply(t, s, conf.config(t))
 		lives = append(lives, chatting(t, front(s)))
+		counted(t, s, uint64(8*len(lives)))
 		p := s.Snapshot().Pools[0]
 		if len(p.Backends) != 1 || len(p.Leaving) != 0 {
 			t.Fatalf("rows of one name: %d, and %d that leave; want one", len(p.Backends), len(p.Leaving))
@@ -148,6 +164,7 @@ backend = [{ name = "c", address = %q }]
 `, newEcho(t, "127.0.0.1:0").Addr())
 	apply(t, s, more.config(t))
 	live := chatting(t, net.TCPAddrFromAddrPort(s.Addr("second")))
+	counted(t, s, 8)
 	apply(t, s, conf.config(t))
 	snap := s.Snapshot()
 	if len(snap.Listeners) != 2 || len(snap.Pools) != 2 {
@@ -164,6 +181,7 @@ backend = [{ name = "c", address = %q }]
 	if err := exchange(live); err != nil {
 		t.Error(err)
 	}
+	counted(t, s, 16)
 	snap = s.Snapshot()
 	if l := snap.Listeners[1]; len(snap.Listeners) != 2 || l.Removed || l.Active != 1 || l.Sessions != 1 || l.Up != 8 {
 		t.Errorf("listener that came back %+v; want it with its session", l)

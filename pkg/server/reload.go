@@ -102,13 +102,15 @@ func (s *Server) plan(running, cfg *config.Config, reset bool) (plan, error) {
 func (s *Server) adopt(ctx context.Context, old *state, p plan) error {
 	before := s.overrides
 	s.overrides = p.overrides // which the specs of backends are made from
-	if err := s.apply(ctx, old, p.effective); err != nil {
+	err := s.apply(ctx, old, p.effective)
+	var unbound *unboundError
+	if err != nil && !errors.As(err, &unbound) {
 		s.overrides = before
 		return err
 	}
 	s.file = p.file
 	s.save()
-	return nil
+	return err
 }
 
 // keepFixed answers cfg with the parts of the running configuration that cannot

@@ -95,7 +95,6 @@ func (s *Server) Run(ctx context.Context) error {
 		s.abort()
 		return err
 	}
-	s.announce()
 	close(s.started)
 	select {
 	case <-s.stop:
@@ -107,11 +106,15 @@ func (s *Server) Run(ctx context.Context) error {
 	return ErrClosed
 }
 
-// begin applies the first configuration.
+// begin applies the first configuration, and says what came of it.
 func (s *Server) begin(ctx context.Context) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	return s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file)})
+	err := s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file)})
+	if err == nil {
+		s.announce()
+	}
+	return err
 }
 
 // Started is closed when every listener accepts clients.
