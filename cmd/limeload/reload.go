@@ -49,8 +49,12 @@ func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change,
 		changes, err = p.Reload(ctx, cfg, r)
 	}
 	if err != nil && !r.DryRun {
+		outcome := "reload failed, nothing changed"
+		if errors.Is(err, server.ErrIncomplete) {
+			outcome = "reload incomplete"
+		}
 		for line := range strings.Lines(err.Error()) {
-			p.log.Error().Str("source", r.Source).Str("problem", strings.TrimSuffix(line, "\n")).Msg("reload failed, nothing changed")
+			p.log.Error().Str("source", r.Source).Str("problem", strings.TrimSuffix(line, "\n")).Msg(outcome)
 		}
 	}
 	return changes, err

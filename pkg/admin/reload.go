@@ -40,6 +40,9 @@ func problems(err error) error {
 			details = append(details, &huma.ErrorDetail{Message: strings.TrimSuffix(line, "\n")})
 		}
 	}
+	if errors.Is(err, server.ErrIncomplete) {
+		return huma.Error500InternalServerError("the reload is incomplete", details...)
+	}
 	count := "1 problem"
 	if len(details) != 1 {
 		count = fmt.Sprintf("%d problems", len(details))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -56,6 +57,14 @@ func TestReloadTellsEveryProblem(t *testing.T) {
 			}
 		})
 	}
+	t.Run("incomplete", func(t *testing.T) {
+		r := newRig(t, Options{Reload: func(context.Context, server.Reload) ([]config.Change, error) {
+			return nil, fmt.Errorf("listener front: %w", server.ErrIncomplete)
+		}}, false)
+		if status, body := r.call(t, "POST", "/api/v1/reload", ""); status != 500 || !strings.Contains(body, "all else was changed") {
+			t.Errorf("reload: %d %s; want 500 that says what was done", status, body)
+		}
+	})
 	t.Run("while stopping", func(t *testing.T) {
 		r := newRig(t, Options{Reload: func(context.Context, server.Reload) ([]config.Change, error) { return nil, server.ErrClosed }}, false)
 		if status, body := r.call(t, "POST", "/api/v1/reload", ""); status != 503 {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -386,7 +387,7 @@ func (s *Server) commitListeners(next *state) {
 
 // release closes the sockets that are not in next any more, and then binds what had
 // to wait for one of them. Only that can still fail, if another process is quicker:
-// the error is an *unboundError.
+// the error is ErrIncomplete.
 func (s *Server) release(ctx context.Context, old, next *state) error {
 	kept := map[splice.Listener]bool{}
 	for _, l := range next.listeners {
@@ -404,15 +405,9 @@ func (s *Server) release(ctx context.Context, old, next *state) error {
 	return s.bindRest(ctx, next)
 }
 
-// unboundError is the error of a change that was made, but for an address that could
-// not be bound in the end. The next reload tries again.
-type unboundError struct{ error }
-
-func (e *unboundError) Error() string {
-	return e.error.Error() + "; all else was changed, and the next reload tries that again"
-}
-
-func (e *unboundError) Unwrap() error { return e.error }
+// ErrIncomplete is the error of a change that was made, but for an address that could
+// not be bound in the end.
+var ErrIncomplete = errors.New("all else was changed, and the next reload tries this again")
 
 // bindRest binds what is not bound yet. A state that others see is not changed: a
 // listener that gets an address is another one, in another state.
@@ -425,7 +420,7 @@ func (s *Server) bindRest(ctx context.Context, st *state) (failed error) {
 		for _, a := range l.cfg.Listen {
 			if l.holds(a) == nil {
 				if err := s.bind(ctx, &whole, a); err != nil && failed == nil {
-					failed = &unboundError{err}
+					failed = fmt.Errorf("%w: %w", err, ErrIncomplete)
 				}
 			}
 		}

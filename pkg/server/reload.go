@@ -30,7 +30,7 @@ func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change
 }
 
 // Reload makes the running server what cfg says, which must be valid and is not
-// changed afterwards; or it changes nothing at all and answers an error.
+// changed afterwards; or it changes nothing and answers an error.
 //
 // A listener that stays keeps its sockets and what the kernel has queued in them; a
 // backend that stays keeps health, counts and sessions; one that was removed gets no
@@ -41,7 +41,8 @@ func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change
 // effect too, and says of each what it waits for.
 //
 // The error is ErrClosed; or config.Problems, where cfg and the overrides do not go
-// together; or that of an address that cannot be bound.
+// together; or that of an address that cannot be bound. Only with ErrIncomplete was
+// something changed.
 func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) ([]config.Change, error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -103,8 +104,7 @@ func (s *Server) adopt(ctx context.Context, old *state, p plan) error {
 	before := s.overrides
 	s.overrides = p.overrides // which the specs of backends are made from
 	err := s.apply(ctx, old, p.effective)
-	var unbound *unboundError
-	if err != nil && !errors.As(err, &unbound) {
+	if err != nil && !errors.Is(err, ErrIncomplete) {
 		s.overrides = before
 		return err
 	}
