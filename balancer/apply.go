@@ -25,6 +25,14 @@ func (p *Pool) Apply(o Options, specs []Spec) (Diff, error) {
 	return d, nil
 }
 
+// backend is the one that the spec brings, or a new one.
+func (s *Spec) backend() *Backend {
+	if s.Was != nil && s.Was.name == s.Name && s.Was.address == s.Address {
+		return s.Was
+	}
+	return &Backend{name: s.Name, address: s.Address}
+}
+
 // enlist makes specs the members, keeping whom it knows.
 func (p *Pool) enlist(specs []Spec) (d Diff) {
 	type identity struct{ name, address string }
@@ -39,12 +47,13 @@ func (p *Pool) enlist(specs []Spec) (d Diff) {
 		m, kept := known[identity{s.Name, s.Address}]
 		switch {
 		case !kept:
-			m.backend = &Backend{name: s.Name, address: s.Address}
+			m.backend = s.backend()
 			d.Added = append(d.Added, m.backend)
 		case m.spec.differs(s):
 			d.Changed = append(d.Changed, m.backend)
 		}
 		m.spec = s
+		m.spec.Was = nil
 		m.backend.value.Store(&s.Value)
 		p.members[i] = m
 		p.index[m.backend] = i

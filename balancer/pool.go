@@ -104,6 +104,14 @@ func (p *Pool) states() []State {
 	return states
 }
 
+// Has reports whether b is in the pool, and was not removed.
+func (p *Pool) Has(b *Backend) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.index[b]
+	return ok
+}
+
 // SetHealth notes what probes say of b. It reports whether that is news; it is not for a backend that was
 // removed.
 func (p *Pool) SetHealth(b *Backend, h Health) bool {

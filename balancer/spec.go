@@ -17,6 +17,10 @@ type Spec struct {
 	Backup         bool   // used only while no other backend is usable
 	NeedsProbe     bool   // no sessions while unchecked
 	Value          any    // the owner's, for Backend.Value
+
+	// Was is the Backend of this name and address that had been removed, to be taken
+	// up again with its sessions; nil makes a new one where the pool has none.
+	Was *Backend
 }
 
 // Options is what is configured about a whole pool. The zero value is least-connections.
@@ -35,9 +39,10 @@ type Options struct {
 	HashSlots int
 }
 
-// differs compares all but Value, which need not be comparable.
+// differs compares all but Value, which need not be comparable, and Was.
 func (s Spec) differs(t Spec) bool {
 	s.Value, t.Value = nil, nil
+	s.Was, t.Was = nil, nil
 	return s != t
 }
 

@@ -321,16 +321,16 @@ func (m *Monitor) remove(id string) {
 	}
 }
 
-// Replace makes checks the only ones: those that are missing are removed as by
-// Remove, the others are put as by Put.
-func (m *Monitor) Replace(checks []Check) {
+// Replace has checks take the place of old: those of old that are not among checks
+// are removed as by Remove, and checks are put as by Put.
+func (m *Monitor) Replace(old []string, checks []Check) {
 	stay := make(map[string]bool, len(checks))
 	for _, c := range checks {
 		stay[c.ID] = true
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for id := range m.tasks {
+	for _, id := range old {
 		if !stay[id] {
 			m.remove(id)
 		}

@@ -397,12 +397,13 @@ func TestMonitorReplace(t *testing.T) {
 	bubble(t, Options{}, func(t *testing.T, m *Monitor) {
 		m.Put(check("a", newScript("O")), check("b", newScript("F")))
 		pass(0)
-		m.Replace([]Check{check("c", newScript("?")), check("b", newScript("F"))})
+		m.Put(check("d", newScript("?")))
+		m.Replace([]string{"a", "b"}, []Check{check("c", newScript("?")), check("b", newScript("F"))})
 		var got []string
 		for _, st := range m.Statuses() {
 			got = append(got, fmt.Sprintf("%s %v", st.ID, st.State))
 		}
-		if want := []string{"b down", "c unchecked"}; !slices.Equal(got, want) {
+		if want := []string{"b down", "c unchecked", "d unchecked"}; !slices.Equal(got, want) {
 			t.Errorf("statuses: got %q; want %q", got, want)
 		}
 	})

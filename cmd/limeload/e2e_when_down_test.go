@@ -23,7 +23,8 @@ func TestWhenDown(t *testing.T) {
 		visit(t, unlisten).leave(t)
 
 		backend.stop()
-		stopped := l.await(fields{"msg": "when_down", "listener": "unlisten", "listening": false})
+		cause := l.await(fields{"msg": "backend down", "pool": "unlisten"})
+		stopped := l.awaitAfter(cause, fields{"msg": "when_down", "listener": "unlisten", "listening": false})
 		l.await(fields{"msg": "backend down", "pool": "rst"})
 		wantFields(t, l.session(dialReset(t, rst)), fields{"reason": "no-backend", "listener": "rst"})
 		if !refused(unlisten) {
@@ -35,7 +36,8 @@ func TestWhenDown(t *testing.T) {
 		}
 
 		backend.start()
-		l.awaitAfter(stopped, fields{"msg": "when_down", "listener": "unlisten", "listening": true})
+		cause = l.awaitAfter(stopped, fields{"msg": "backend up", "pool": "unlisten"})
+		l.awaitAfter(cause, fields{"msg": "when_down", "listener": "unlisten", "listening": true})
 		visit(t, unlisten).leave(t)
 		l.awaitAfter(stopped, fields{"msg": "backend up", "pool": "rst"})
 		visit(t, rst).leave(t)

@@ -38,7 +38,7 @@ const leaves = "splice balancer healthcheck pkg/config "
 // from pkg/server on down knows a library for metrics, and only a driver or a
 // command may.
 var layers = []layer{
-	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/client pkg/server pkg/logqueue", "*"},
+	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/client pkg/server pkg/logqueue pkg/watch", "*"},
 	{"cmd/limebench", leaves + "pkg/demo pkg/client pkg/server splice/loadgen", "*"},
 
 	{"pkg/demo", leaves + "pkg/admin pkg/metrics pkg/client pkg/server splice/loadgen", "*"},
@@ -54,6 +54,7 @@ var layers = []layer{
 	{"pkg/proxy", leaves, "github.com/rs/zerolog"},
 
 	{"pkg/logqueue", "", ""},
+	{"pkg/watch", "", "github.com/fsnotify/fsnotify"},
 
 	{"pkg/config", "", "github.com/pelletier/go-toml/v2"},
 	{"healthcheck", "", "golang.org/x/sys golang.org/x/net"},

@@ -5,7 +5,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/limeload/limeload/pkg/admin"
@@ -23,6 +23,9 @@ type process struct {
 	flush func()
 	load  func() (*config.Config, error)
 	done  chan struct{} // closed when it has ended
+
+	due       chan string // sources of reloads that nobody waits for
+	reloading sync.Mutex  // held from reading the file to applying it
 }
 
 // obey follows signals: reloads until the first one that stops, and ends the
@@ -39,7 +42,7 @@ func (p *process) obey(signals chan os.Signal) {
 		p.log.Info().Str("signal", sig.String()).Msg("signal")
 		switch {
 		case sig == syscall.SIGHUP:
-			p.reload(context.Background())
+			p.reloadSoon("signal")
 		case stops == 0:
 			stops++
 			go p.Shutdown(context.Background())
@@ -49,27 +52,6 @@ func (p *process) obey(signals chan os.Signal) {
 			os.Exit(exitFailed)
 		}
 	}
-}
-
-// reload applies the configuration as it is now, or tells every problem of it.
-func (p *process) reload(ctx context.Context) ([]config.Change, error) {
-	select {
-	case <-p.Started():
-	case <-p.done:
-		return nil, server.ErrClosed
-	}
-	cfg, err := p.load()
-	var changes []config.Change
-	if err == nil {
-		changes, err = p.Apply(ctx, cfg)
-	}
-	if err != nil {
-		p.ReloadRefused(err)
-		for line := range strings.Lines(err.Error()) {
-			p.log.Error().Str("problem", strings.TrimSuffix(line, "\n")).Msg("reload failed, nothing changed")
-		}
-	}
-	return changes, err
 }
 
 // serveAdmin opens the admin API, if it is on. The function that comes with it stops

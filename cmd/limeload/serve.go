@@ -16,23 +16,29 @@ import (
 func newServe() *cobra.Command {
 	var file string
 	var flags config.Flags
+	var watched bool
 	c := &cobra.Command{
-		Use:   "serve [-c FILE] [--listen ADDR]... [--backend ADDR]...",
+		Use:   "serve [-c FILE [--watch]] [--listen ADDR]... [--backend ADDR]...",
 		Short: "Run the load balancer",
 		Long: `Run the load balancer with a file, with flags, or with both: flags win.
 
 SIGHUP reads the file again and changes what differs, without losing a connection;
-a file with problems changes nothing. SIGTERM or SIGINT stops accepting, lets
+a file with problems changes nothing. With --watch that happens by itself when the
+file has changed. SIGTERM or SIGINT stops accepting, lets
 sessions end for the drain timeout, and exits with 0; a second one exits at once
 with 1.`,
 		Example: `  limeload serve --listen :5432 --backend 10.0.0.11:5432,name=pg-1,weight=2 --backend 10.0.0.12:5432
   limeload serve -c /etc/limeload/limeload.toml --log-level debug`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return serve(file, func() (*config.Config, error) { return loadConfig(file, &flags) })
+			return serve(serving{
+				load: func() (*config.Config, error) { return loadConfig(file, &flags) },
+				file: file, watch: watched,
+			})
 		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "configuration `file`")
+	c.Flags().BoolVar(&watched, "watch", false, "reload when the file changes")
 	serveFlags(c.Flags(), &flags)
 	return c
 }
@@ -88,10 +94,20 @@ func loadConfig(file string, flags *config.Flags) (*config.Config, error) {
 	return cfg, nil
 }
 
-// serve runs what load answers, and at SIGHUP what it answers then. file is where that
-// comes from, if it is one.
-func serve(file string, load func() (*config.Config, error)) error {
-	cfg, err := load()
+// serving is what serve is asked for.
+type serving struct {
+	load  func() (*config.Config, error)
+	file  string // that load reads; "" for none
+	watch bool   // reload when it changes
+}
+
+// serve runs what load answers, and at SIGHUP what it answers then.
+func serve(o serving) error {
+	file, err := o.watched() // before it is read, so that no change is missed
+	if err != nil {
+		return err
+	}
+	cfg, err := o.load()
 	if err != nil {
 		return err
 	}
@@ -102,7 +118,7 @@ func serve(file string, load func() (*config.Config, error)) error {
 	if err != nil {
 		return failed(err)
 	}
-	p := &process{Server: s, file: file, log: log, flush: flush, load: load, done: make(chan struct{})}
+	p := &process{Server: s, file: o.file, log: log, flush: flush, load: o.load, done: make(chan struct{}), due: make(chan string, 1)}
 	stopAdmin, err := p.serveAdmin(&cfg.Admin)
 	if err != nil {
 		return failed(err)
@@ -112,6 +128,8 @@ func serve(file string, load func() (*config.Config, error)) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP) // before a client can know that we run
 	go p.obey(signals)
+	go p.reloadWhenDue()
+	defer p.follow(file)()
 	if err := s.Run(context.Background()); !errors.Is(err, server.ErrClosed) {
 		return failed(err)
 	}

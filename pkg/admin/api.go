@@ -62,8 +62,10 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 	}, a.killSessions)
 	huma.Register(h, huma.Operation{
 		OperationID: "reload", Method: http.MethodPost, Path: "/api/v1/reload",
-		Summary: "Read the configuration again", Description: "A file with problems changes nothing.",
+		Summary:     "Read the configuration again",
+		Description: "A file with problems changes nothing, and each of them is told. Overrides stay, unless they are to be reset.",
 	}, a.reload)
+	get(h, "list-overrides", "/api/v1/overrides", "List what a person changed", a.overrides)
 	huma.Register(h, huma.Operation{
 		OperationID: "reset-overrides", Method: http.MethodDelete, Path: "/api/v1/overrides",
 		Summary: "Go back to what the file says", DefaultStatus: http.StatusNoContent,
@@ -104,7 +106,7 @@ func (a *api) status(context.Context, *struct{}) (*body[Status], error) {
 	now := time.Now()
 	return &body[Status]{Status{
 		Version: a.o.Version, Time: now, Started: a.started, Uptime: now.Sub(a.started).Seconds(),
-		Engine: snap.Engine, Loops: len(snap.Loops), ConfigFile: a.o.ConfigFile,
+		Engine: snap.Engine, Loops: len(snap.Loops), ConfigFile: a.o.ConfigFile, StateFile: a.s.Config().Admin.StateFile,
 		Ready: ready, Reason: why, Sessions: snap.Sessions, Limit: snap.Limit,
 		Listeners: len(snap.Listeners), Pools: len(snap.Pools), Overrides: len(a.s.Overrides()),
 	}}, nil
@@ -243,14 +245,6 @@ func (a *api) killSessions(_ context.Context, in *BackendPath) (*body[killed], e
 		return nil, failure(err)
 	}
 	return &body[killed]{killed{n}}, nil
-}
-
-func (a *api) reload(ctx context.Context, _ *struct{}) (*body[[]Change], error) {
-	changes, err := a.o.Reload(ctx)
-	if err != nil {
-		return nil, huma.Error422UnprocessableEntity(err.Error())
-	}
-	return &body[[]Change]{newChanges(changes)}, nil
 }
 
 func (a *api) resetOverrides(ctx context.Context, _ *struct{}) (*struct{}, error) {

@@ -18,7 +18,8 @@ type Status struct {
 	Engine     string    `json:"engine" enum:"splice,copy" doc:"What moves the bytes"`
 	Loops      int       `json:"loops" doc:"Loops of the engine"`
 	ConfigFile string    `json:"config_file,omitempty" doc:"Where the configuration came from; absent for flags alone"`
-	Ready      bool      `json:"ready" doc:"Whether every listener has a usable backend"`
+	StateFile  string    `json:"state_file,omitempty" doc:"Where overrides are kept over a restart; absent if they are not"`
+	Ready      bool      `json:"ready" doc:"Whether every listener and pool has a usable backend"`
 	Reason     string    `json:"reason,omitempty" doc:"Why it is not ready"`
 	Sessions   int       `json:"sessions" doc:"Live sessions"`
 	Limit      int       `json:"limit" doc:"Most sessions at one time, by the limit of open files; 0 = none"`
@@ -31,6 +32,7 @@ type Status struct {
 type Listener struct {
 	Name      string            `json:"name"`
 	Pool      string            `json:"pool"`
+	Removed   bool              `json:"removed,omitempty" doc:"From the configuration; sessions of it still live"`
 	Addresses []string          `json:"addresses" doc:"Bound addresses"`
 	Active    int               `json:"active" doc:"Live sessions"`
 	Sessions  uint64            `json:"sessions" doc:"Sessions since the start"`
@@ -45,6 +47,8 @@ type Pool struct {
 	Name     string    `json:"name"`
 	Usable   int       `json:"usable" doc:"Backends that may have new sessions"`
 	Backends []Backend `json:"backends"`
+	Leaving  []Backend `json:"leaving,omitempty" doc:"Removed backends of which sessions still live"`
+	Removed  bool      `json:"removed,omitempty" doc:"From the configuration; sessions of it still live"`
 }
 
 // Backend is one backend of a pool.
@@ -52,7 +56,7 @@ type Backend struct {
 	Name           string     `json:"name"`
 	Address        string     `json:"address"`
 	Health         string     `json:"health" enum:"unchecked,up,down" doc:"What probes say"`
-	Mode           string     `json:"mode" enum:"ready,drain,maintenance" doc:"What a person says"`
+	Mode           string     `json:"mode" enum:"ready,drain,maintenance,removed" doc:"What a person says; removed while its last sessions live"`
 	Usable         bool       `json:"usable"`
 	Excluded       string     `json:"excluded" doc:"Why it gets no new sessions; empty if it may"`
 	Weight         int        `json:"weight" doc:"0..256; 0 = no new sessions"`
@@ -76,7 +80,17 @@ type Override struct {
 	Mode           string `json:"mode,omitempty"`
 	Weight         *int   `json:"weight,omitempty"`
 	MaxConnections *int   `json:"max_connections,omitempty"`
-	Added          bool   `json:"added,omitempty"`
+	Added          bool   `json:"added,omitempty" doc:"The file does not have the backend"`
+	Removed        bool   `json:"removed,omitempty" doc:"The file has it"`
+	Persisted      bool   `json:"persisted,omitempty" doc:"It survives a restart: the state file has it"`
+	Idle           bool   `json:"idle,omitempty" doc:"It is without effect, since the file has no such backend"`
+}
+
+// BackendOverride is an Override with whose it is.
+type BackendOverride struct {
+	Pool    string `json:"pool"`
+	Backend string `json:"backend"`
+	Override
 }
 
 // NewBackend is a backend to add.
@@ -100,11 +114,14 @@ type Change struct {
 	Key string `json:"key" example:"pool.postgres.backend.pg-1.weight"`
 	Old string `json:"old"`
 	New string `json:"new"`
+
+	Restart    bool `json:"restart,omitempty" doc:"It takes effect at the next start of the process"`
+	Overridden bool `json:"overridden,omitempty" doc:"It has no effect while an override lies over it"`
 }
 
 func newListener(l *server.ListenerSnapshot) Listener {
 	out := Listener{
-		Name: l.Name, Pool: l.Pool, Addresses: []string{}, Active: l.Active, Sessions: l.Sessions,
+		Name: l.Name, Pool: l.Pool, Removed: l.Removed, Addresses: []string{}, Active: l.Active, Sessions: l.Sessions,
 		Retries: l.Retries, BytesUp: l.Up, BytesDown: l.Down, Reasons: map[string]uint64{},
 	}
 	for _, a := range l.Addrs {
@@ -121,7 +138,10 @@ func newListener(l *server.ListenerSnapshot) Listener {
 }
 
 func newPool(p *server.PoolSnapshot, overrides []server.Override) Pool {
-	out := Pool{Name: p.Name, Usable: p.Usable, Backends: []Backend{}}
+	out := Pool{Name: p.Name, Removed: p.Removed, Usable: p.Usable, Backends: []Backend{}}
+	for i := range p.Leaving {
+		out.Leaving = append(out.Leaving, newBackend(&p.Leaving[i]))
+	}
 	for i := range p.Backends {
 		b := newBackend(&p.Backends[i])
 		for _, o := range overrides {
@@ -140,6 +160,9 @@ func newBackend(b *server.BackendSnapshot) Backend {
 		Weight: b.Weight, Effective: b.Weight, MaxConnections: b.MaxConnections, Backup: b.Backup, Active: b.Active,
 		Sessions: b.Sessions, Dials: b.Dials, DialFailures: b.DialFailures, BytesUp: b.Up, BytesDown: b.Down,
 	}
+	if b.Removed {
+		out.Mode = "removed"
+	}
 	if c := &b.Check; c.ID != "" {
 		out.Since = &c.Since
 		if !c.LastAt.IsZero() {
@@ -150,7 +173,7 @@ func newBackend(b *server.BackendSnapshot) Backend {
 }
 
 func newOverride(o *server.Override) *Override {
-	out := &Override{Weight: o.Weight, MaxConnections: o.MaxConnections, Added: o.Added}
+	out := &Override{Weight: o.Weight, MaxConnections: o.MaxConnections, Added: o.Added, Removed: o.Removed, Persisted: o.Persisted, Idle: o.Idle}
 	if o.Mode != balancer.Ready {
 		out.Mode = o.Mode.String()
 	}
@@ -160,7 +183,7 @@ func newOverride(o *server.Override) *Override {
 func newChanges(changes []config.Change) []Change {
 	out := make([]Change, len(changes))
 	for i, c := range changes {
-		out[i] = Change{c.Path, c.Old, c.New}
+		out[i] = Change{c.Path, c.Old, c.New, c.Restart, c.Overridden}
 	}
 	return out
 }

@@ -10,12 +10,18 @@ func (a *api) healthz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// readyz answers whether clients can be served: by everything, or by the listener
-// that is asked for, ?listener=NAME. It is what keepalived, Kubernetes and scripts
+// readyz answers whether clients can be served: by everything, or by the listener or
+// the pool that is asked for, ?listener=NAME or ?pool=NAME. It is what keepalived, Kubernetes and scripts
 // for routers look at.
 func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
-	ready, why, err := a.s.Ready(r.URL.Query().Get("listener"))
+	listener, pool := r.URL.Query().Get("listener"), r.URL.Query().Get("pool")
+	ready, why, err := a.s.Ready(listener)
+	if pool != "" {
+		ready, why, err = a.s.PoolReady(pool)
+	}
 	switch {
+	case listener != "" && pool != "":
+		http.Error(w, "ask for a listener or for a pool", http.StatusBadRequest)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case !ready:

@@ -88,6 +88,10 @@ type Admin struct {
 	// TokenFile names the file that holds the bearer token; empty asks for
 	// none, which is allowed only on loopback and unix sockets.
 	TokenFile string `toml:"token_file"`
+
+	// StateFile names the file in which overrides survive a restart; empty
+	// forgets them with the process.
+	StateFile string `toml:"state_file"`
 }
 
 // AdminListen is the address of the admin API: off (the zero value), the

@@ -10,19 +10,36 @@ import (
 type Change struct {
 	Path     string // as in pool.postgres.backend.pg-1.weight: tables go by their name
 	Old, New string // as literals; empty if there was or is none
+
+	// What keeps the change from taking effect at once; Diff sets neither.
+	Restart    bool // it cannot be made while the process runs
+	Overridden bool // a person's override lies over it
 }
 
 // String is the change as a person reads it.
 func (c Change) String() string {
+	text := c.Path
 	switch {
 	case c.Old == "" && c.New == "":
-		return c.Path
 	case c.Old == "":
-		return c.Path + ": added"
+		text += ": added"
 	case c.New == "":
-		return c.Path + ": removed"
+		text += ": removed"
+	default:
+		text += ": " + c.Old + " -> " + c.New
 	}
-	return c.Path + ": " + c.Old + " -> " + c.New
+	if c.Restart {
+		text += " (needs a restart)"
+	}
+	if c.Overridden {
+		text += " (overridden)"
+	}
+	return text
+}
+
+// BackendPath is the Path of a change of one backend's key.
+func BackendPath(pool, backend, key string) string {
+	return join(join(join(join("pool", pool), "backend"), backend), key)
 }
 
 // present stands for a whole table that was added or removed.
@@ -46,9 +63,9 @@ func diffTable(path string, from, to reflect.Value) (changes []Change) {
 		case isTables(a.Type()):
 			changes = append(changes, diffTables(at, byName(a), byName(b))...)
 		case isSecret(f.key):
-			changes = append(changes, Change{at, "(secret)", "(another secret)"})
+			changes = append(changes, Change{Path: at, Old: "(secret)", New: "(another secret)"})
 		default:
-			changes = append(changes, Change{at, written(a), written(b)})
+			changes = append(changes, Change{Path: at, Old: written(a), New: written(b)})
 		}
 	}
 	return changes
@@ -61,30 +78,33 @@ type named struct {
 }
 
 func diffTables(path string, from, to []named) (changes []Change) {
-	find := func(all []named, name string) (reflect.Value, bool) {
-		i := slices.IndexFunc(all, func(n named) bool { return n.name == name })
-		if i < 0 {
-			return reflect.Value{}, false
-		}
-		return all[i].value, true
-	}
+	was, is := valuesOf(from), valuesOf(to)
 	for _, a := range from {
-		if b, ok := find(to, a.name); ok {
+		if b, ok := is[a.name]; ok {
 			changes = append(changes, diffTable(join(path, a.name), a.value, b)...)
 		} else {
 			changes = append(changes, Change{Path: join(path, a.name), Old: present})
 		}
 	}
 	for _, b := range to {
-		if _, ok := find(from, b.name); !ok {
+		if _, ok := was[b.name]; !ok {
 			changes = append(changes, Change{Path: join(path, b.name), New: present})
 		}
 	}
 	// The order counts, for the algorithm first: it is told where it is all there is.
 	if len(changes) == 0 && !slices.Equal(names(from), names(to)) {
-		changes = append(changes, Change{path, fmt.Sprint(names(from)), fmt.Sprint(names(to))})
+		changes = append(changes, Change{Path: path, Old: fmt.Sprint(names(from)), New: fmt.Sprint(names(to))})
 	}
 	return changes
+}
+
+// valuesOf finds tables by their names.
+func valuesOf(all []named) map[string]reflect.Value {
+	values := make(map[string]reflect.Value, len(all))
+	for _, n := range all {
+		values[n.name] = n.value
+	}
+	return values
 }
 
 func names(all []named) []string {

@@ -108,6 +108,7 @@ var docs = map[string]string{
 
 	"admin.listen":     `Where the admin API listens: host:port, unix:/path, "" for nowhere, or "default": a unix socket that only its owner may use.`,
 	"admin.token_file": "File with the bearer token; required where listen is neither loopback nor a unix socket.",
+	"admin.state_file": `File that keeps modes, weights and backends which were changed through the admin API over a restart, one for each process; "" forgets them with the process.`,
 
 	"shutdown.delay":         "Time between saying that the process is not ready and closing its listeners; 0s closes at once.",
 	"shutdown.drain_timeout": "Time that sessions have to end at shutdown, or after their backend was removed; then they are cut. 0s cuts at once.",

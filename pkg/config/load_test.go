@@ -113,7 +113,7 @@ func TestParseValues(t *testing.T) {
 	want := &config.Config{
 		Log:      config.Log{Level: "debug", Format: "json"},
 		Engine:   config.Engine{Type: "splice", Threads: 4},
-		Admin:    config.Admin{Listen: config.AdminListen{Address: address(t, "0.0.0.0:9077")}, TokenFile: "/etc/limeload/token"},
+		Admin:    config.Admin{Listen: config.AdminListen{Address: address(t, "0.0.0.0:9077")}, TokenFile: "/etc/limeload/token", StateFile: "/var/lib/limeload/overrides.json"},
 		Shutdown: config.Shutdown{Delay: 5 * time.Second, DrainTimeout: 90 * time.Second},
 		Listeners: []config.Listener{{
 			Name:           "postgres",

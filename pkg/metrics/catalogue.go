@@ -58,7 +58,8 @@ var process = []family[server.Snapshot]{
 // listeners are labelled listener.
 var listeners = []family[server.ListenerSnapshot]{
 	gauge("listener_listening", "0 while clients are refused because the pool is down (when_down = \"unlisten\"), else 1.",
-		func(l *server.ListenerSnapshot) float64 { return one(!l.Shut) }),
+		func(l *server.ListenerSnapshot) float64 { return one(!l.Shut) }).
+		only(func(l *server.ListenerSnapshot) bool { return !l.Removed }),
 	counter("listener_admitted_total", "Clients admitted.",
 		func(l *server.ListenerSnapshot) float64 { return float64(l.Sessions) }),
 	gauge("listener_sessions_active", "Sessions that live now.",
@@ -79,9 +80,9 @@ var listeners = []family[server.ListenerSnapshot]{
 // pools are labelled pool. What they count includes backends that were removed.
 var pools = []family[server.PoolSnapshot]{
 	gauge("pool_backends", "Backends configured.",
-		func(p *server.PoolSnapshot) float64 { return float64(len(p.Backends)) }),
+		func(p *server.PoolSnapshot) float64 { return float64(len(p.Backends)) }).only(poolIsConfigured),
 	gauge("pool_backends_usable", "Backends that may get new sessions, by health, mode and weight.",
-		func(p *server.PoolSnapshot) float64 { return float64(p.Usable) }),
+		func(p *server.PoolSnapshot) float64 { return float64(p.Usable) }).only(poolIsConfigured),
 	counter("pool_sessions_total", "Sessions connected to a backend, removed ones included.",
 		func(p *server.PoolSnapshot) float64 { return float64(p.Connect.Count()) }),
 	histogram("pool_connect_duration_seconds", "How long successful attempts to connect took.", -13, 5,
@@ -93,15 +94,15 @@ var pools = []family[server.PoolSnapshot]{
 // backends are labelled pool and backend.
 var backends = []family[server.BackendSnapshot]{
 	gauge("backend_up", "1 if its health is up (without probes it always is), else 0.",
-		func(b *server.BackendSnapshot) float64 { return one(b.Health == balancer.Up) }),
+		func(b *server.BackendSnapshot) float64 { return one(b.Health == balancer.Up) }).only(isConfigured),
 	gauge("backend_usable", "1 if it may get new sessions, by health, mode and weight, else 0.",
-		func(b *server.BackendSnapshot) float64 { return one(b.Usable) }),
+		func(b *server.BackendSnapshot) float64 { return one(b.Usable) }).only(isConfigured),
 	per(gauges, "backend_health", "1 for the health that it has, 0 for the others.", "health", words(int(balancer.Down)+1, balancer.Health.String),
-		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Health) == i) }),
-	per(gauges, "backend_mode", "1 for the mode that it is in, 0 for the others.", "mode", words(int(balancer.Maintenance)+1, balancer.Mode.String),
-		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Mode) == i) }),
+		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Health) == i) }).only(isConfigured),
+	per(gauges, "backend_mode", "1 for the mode that it is in, 0 for the others. One that was removed is shown until its last session has ended.", "mode", append(words(int(balancer.Maintenance)+1, balancer.Mode.String), "removed"),
+		func(b *server.BackendSnapshot, i int) float64 { return one(mode(b) == i) }),
 	gauge("backend_weight", "Share of new sessions relative to the others; 0 = none.",
-		func(b *server.BackendSnapshot) float64 { return float64(b.Weight) }),
+		func(b *server.BackendSnapshot) float64 { return float64(b.Weight) }).only(isConfigured),
 	gauge("backend_max_connections", "Sessions allowed at one time, where there is a limit.",
 		func(b *server.BackendSnapshot) float64 { return float64(b.MaxConnections) }).only(isLimited),
 	gauge("backend_sessions_active", "Sessions that use it now, those that still connect included.",
@@ -129,6 +130,19 @@ var backends = []family[server.BackendSnapshot]{
 	gauge("backend_health_change_timestamp_seconds", "When its health became what it is.",
 		func(b *server.BackendSnapshot) float64 { return timestamp(b.Check.Since) }).only(isProbed),
 }
+
+// mode is the number of a backend's word in backend_mode.
+func mode(b *server.BackendSnapshot) int {
+	if b.Removed {
+		return int(balancer.Maintenance) + 1
+	}
+	return int(b.Mode)
+}
+
+// What was removed keeps its counts until its last session has ended; there is
+// nothing else to tell of it.
+func isConfigured(b *server.BackendSnapshot) bool  { return !b.Removed }
+func poolIsConfigured(p *server.PoolSnapshot) bool { return !p.Removed }
 
 func isLimited(b *server.BackendSnapshot) bool { return b.MaxConnections > 0 }
 func isProbed(b *server.BackendSnapshot) bool  { return b.Check.ID != "" }

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"bufio"
 	"compress/gzip"
 	"net/http"
 	"strings"
@@ -18,27 +19,40 @@ func compressed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept-Encoding")
 		if !takesGzip(r.Header.Values("Accept-Encoding")) {
-			next.ServeHTTP(w, r)
+			body := bufio.NewWriterSize(w, bodyBuffer)
+			defer body.Flush()
+			next.ServeHTTP(buffered{w, body}, r)
 			return
 		}
 		w.Header().Set("Content-Encoding", "gzip")
 		z := writers.Get().(*gzip.Writer)
 		z.Reset(w)
+		body := bufio.NewWriterSize(z, bodyBuffer)
 		defer func() {
+			body.Flush()
 			z.Close()
 			writers.Put(z)
 		}()
-		next.ServeHTTP(compressing{w, z}, r)
+		next.ServeHTTP(buffered{w, body}, r)
 	})
 }
 
-// compressing is a response whose body goes through gzip.
-type compressing struct {
+// bodyBuffer is how many bytes of a body are passed on at once. The encoders by
+// themselves pass on 4 KiB, each of which is a system call or a call of the
+// compressor.
+const bodyBuffer = 64 << 10
+
+// buffered is a response whose body goes through a buffer. It has the methods for
+// which the encoders look before they make a buffer of their own.
+type buffered struct {
 	http.ResponseWriter
-	z *gzip.Writer
+	body *bufio.Writer
 }
 
-func (c compressing) Write(b []byte) (int, error) { return c.z.Write(b) }
+func (b buffered) Write(p []byte) (int, error)       { return b.body.Write(p) }
+func (b buffered) WriteString(s string) (int, error) { return b.body.WriteString(s) }
+func (b buffered) WriteRune(r rune) (int, error)     { return b.body.WriteRune(r) }
+func (b buffered) WriteByte(c byte) error            { return b.body.WriteByte(c) }
 
 // takesGzip reports whether an Accept-Encoding names gzip, and not with a weight of
 // zero (RFC 9110, 12.5.3).

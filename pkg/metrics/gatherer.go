@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
@@ -42,12 +43,27 @@ const maxScrapes = 4
 // Handler serves the metrics of s, in the format that the scraper likes best: the
 // text format, OpenMetrics, or protobuf, which alone has native histograms.
 func Handler(s *server.Server, b Build) http.Handler {
-	return compressed(promhttp.HandlerFor(New(s, b), promhttp.HandlerOpts{
-		EnableOpenMetrics:   true,
-		DisableCompression:  true,
-		MaxRequestsInFlight: maxScrapes,
-		ErrorHandling:       promhttp.ContinueOnError, // a process without /proc still shows its sessions
-	}))
+	g := New(s, b)
+	return atMost(maxScrapes, compressed(plainText(g, promhttp.HandlerFor(g, promhttp.HandlerOpts{
+		EnableOpenMetrics:  true,
+		DisableCompression: true,
+		ErrorHandling:      promhttp.ContinueOnError, // a process without /proc still shows its sessions
+	}))))
+}
+
+// atMost has no more than n requests served at one time; the others are told to come
+// again.
+func atMost(n int, next http.Handler) http.Handler {
+	under := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case under <- struct{}{}:
+			defer func() { <-under }()
+			next.ServeHTTP(w, r)
+		default:
+			http.Error(w, fmt.Sprintf("%d scrapes are under way; try again later", n), http.StatusServiceUnavailable)
+		}
+	})
 }
 
 func (b Build) info() *dto.MetricFamily {
@@ -92,8 +108,7 @@ func appendBackends(all []*dto.MetricFamily, pools []server.PoolSnapshot) []*dto
 	for i := range pools {
 		p := &pools[i]
 		pool := label("pool", p.Name)
-		for j := range p.Backends {
-			b := &p.Backends[j]
+		for _, b := range slices.Concat(pointers(p.Backends), pointers(p.Leaving)) {
 			rows, of = append(rows, b), append(of, labels{pool, label("backend", b.Name)})
 		}
 	}

@@ -79,6 +79,22 @@ type Target struct {
 	failing atomic.Bool // the last attempt failed: tell people once
 }
 
+// Absorb adds to t what from has counted, whose sessions have ended.
+func (t *Target) Absorb(from *Target) {
+	t.Sessions.Add(from.Sessions.Load())
+	t.Dials.Add(from.Dials.Load())
+	t.ConnectTime.Add(from.ConnectTime.Load())
+	t.Up.Add(from.Up.Load())
+	t.Down.Add(from.Down.Load())
+	t.HealthChanges.Add(from.HealthChanges.Load())
+	for i := range t.DialFailures {
+		t.DialFailures[i].Add(from.DialFailures[i].Load())
+	}
+	for i := range t.Probes {
+		t.Probes[i].Add(from.Probes[i].Load())
+	}
+}
+
 // SetAddrs replaces the addresses of the backend, in the order in which they are
 // tried; a host name may have several.
 func (t *Target) SetAddrs(addrs []netip.AddrPort) {

@@ -2,11 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
@@ -15,44 +15,10 @@ import (
 	"github.com/limeload/limeload/splice"
 )
 
-// Apply makes the running server what cfg says, which must be valid and is not
-// changed afterwards. A start is the step from an empty configuration.
-//
-// It goes in two parts. The first prepares all that can fail, which is binding new
-// addresses; if one does, nothing was changed. The second cannot fail: pools, then
-// listeners, then what is gone is let go. A listener that stays keeps its sockets
-// and what the kernel has queued in them; a backend that stays keeps health, counts
-// and sessions; one that was removed gets no new sessions, and those it has are cut
-// after drain_timeout.
-//
-// The answer lists what changed. What cannot change while the process runs is told
-// in the log and stays as it is.
-func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change, error) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	if s.stopping.Load() {
-		return nil, ErrClosed
-	}
-	began := time.Now()
-	old := s.state.Load()
-	cfg, fixed := keepFixed(old.cfg, cfg)
-	effective := s.overrides.over(cfg)
-	changes := config.Diff(old.cfg, effective)
-	if err := s.apply(ctx, old, effective); err != nil {
-		return nil, err
-	}
-	s.file = cfg
-	for _, c := range fixed {
-		s.log.Warn().Str("key", c.Path).Str("running", c.Old).Str("file", c.New).Msg("needs a restart")
-	}
-	for _, c := range changes {
-		s.log.Info().Str("key", c.Path).Str("old", c.Old).Str("new", c.New).Msg("changed")
-	}
-	s.log.Info().Int("changes", len(changes)).Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
-	s.tellReloaded(changes)
-	return changes, nil
-}
-
+// apply makes the step from old to what cfg says, in two parts. The first prepares
+// all that can fail, which is binding new addresses; if one does, nothing was
+// changed. The second cannot fail: pools, then listeners, then what is gone is let
+// go. A start is the step from an empty configuration.
 func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) error {
 	b, err := divide(s.budget.files, cfg)
 	if err != nil {
@@ -70,9 +36,8 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	}
 	s.gate.SetLimit(b.sessions)
 	s.budget = b
-	gone := s.commitPools(next, updates)
-	s.state.Store(next)
-	s.monitor.Replace(s.checks(next))
+	s.turn(old, next, updates)
+	s.probe(old, next)
 	s.commitListeners(next)
 	s.names.retain(next)
 	err = s.release(ctx, old, next)
@@ -80,53 +45,72 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	for _, p := range next.pools {
 		s.tendDoor(p.cfg.Name)
 	}
-	s.drainGone(old, next, gone)
 	return err
 }
 
-// keepFixed answers cfg with the parts of the running configuration that cannot
-// change, and how they differ.
-func keepFixed(running, cfg *config.Config) (*config.Config, []config.Change) {
-	if running.Listeners == nil {
-		return cfg, nil // a start
-	}
-	kept := *cfg
-	kept.Engine, kept.Admin = running.Engine, running.Admin
-	kept.Log.Level, kept.Log.Format = running.Log.Level, running.Log.Format
-	return &kept, config.Diff(&kept, cfg)
+// turn makes next what runs.
+func (s *Server) turn(old, next *state, updates []update) {
+	s.leaving.mu.Lock()
+	defer s.leaving.mu.Unlock()
+	gone := s.commitPools(updates)
+	s.state.Store(next)
+	s.leaving.turn(old, next, gone)
 }
 
-// update is what a pool that stays will be given.
+// update is what a pool will be given that is new or changes.
 type update struct {
 	pool    *pool
 	options balancer.Options
 	specs   []balancer.Spec
+	fresh   bool // the balancer has it all already
 }
 
-// preparePools makes the pools that are new, and works out what the others become.
+// preparePools makes the pools that are new, and works out what those become that
+// change. The others are taken over as they are: one change among thousands of
+// backends is not to cost as much as all of them.
 func (s *Server) preparePools(old, next *state) ([]update, error) {
 	var updates []update
+	running, overridden := old.poolIndex(), s.overrides.personal()
 	for i := range next.cfg.Pools {
-		c := &next.cfg.Pools[i]
-		was := old.pool(c.Name)
-		u := update{
-			options: balancer.Options{Algorithms: c.Algorithm, HashKey: c.HashKey, HashSlots: c.HashSlots},
-			specs:   s.specs(c, was.targets()),
+		c := next.cfg.Pools[i]
+		was, by := running[c.Name], overridden[c.Name]
+		if was.is(&c, by) {
+			next.pools = append(next.pools, was)
+			continue
 		}
 		if was == nil {
-			b, err := balancer.New(u.options, u.specs)
-			if err != nil {
-				return nil, fmt.Errorf("pool %s: %w", c.Name, err)
-			}
-			u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(c.Name, b, dialing(c)), door: new(sync.Mutex)}
-			b.OnUsable(func(bool) { s.tendDoor(c.Name) })
-		} else {
-			u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
-			updates = append(updates, u)
+			was = s.leaving.pool(c.Name)
 		}
+		u, err := s.preparePool(&c, was)
+		if err != nil {
+			return nil, fmt.Errorf("pool %s: %w", c.Name, err)
+		}
+		u.pool.personal = by
+		updates = append(updates, u)
 		next.pools = append(next.pools, u.pool)
 	}
 	return updates, nil
+}
+
+// preparePool makes a pool, out of what it was if that is not nil.
+func (s *Server) preparePool(c *config.Pool, was *pool) (update, error) {
+	u := update{
+		options: balancer.Options{Algorithms: c.Algorithm, HashKey: c.HashKey, HashSlots: c.HashSlots},
+		specs:   s.specs(c, was.targets()),
+		fresh:   was == nil,
+	}
+	if was != nil {
+		u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
+		return u, nil
+	}
+	b, err := balancer.New(u.options, u.specs)
+	if err != nil {
+		return u, err
+	}
+	name := c.Name
+	b.OnUsable(func(bool) { s.background.Go(func() { s.tendDoor(name) }) })
+	u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(name, b, dialing(c)), door: new(sync.Mutex)}
+	return u, nil
 }
 
 func dialing(c *config.Pool) proxy.Dialing {
@@ -137,79 +121,113 @@ func dialing(c *config.Pool) proxy.Dialing {
 // known at once, or kept by the resolver.
 func (s *Server) specs(c *config.Pool, targets map[identity]*proxy.Target) []balancer.Spec {
 	specs := make([]balancer.Spec, len(c.Backends))
+	returning := map[identity]*balancer.Backend{}
+	for _, b := range s.leaving.of(c.Name) {
+		id := identity{b.backend.Name(), b.backend.Address()}
+		returning[id], targets[id] = b.backend, b.target()
+	}
 	for i := range c.Backends {
 		b := &c.Backends[i]
 		id := identity{b.Name, b.Address.String()}
 		t := targets[id]
 		if t == nil {
-			t = s.newTarget(b)
+			t = &proxy.Target{Name: b.Name}
 		}
+		s.locate(t, b)
 		r := s.overrides.find(c.Name, b.Name)
 		specs[i] = balancer.Spec{
 			Name: id.name, Address: id.address, Weight: b.Weight,
-			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t,
+			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t, Was: returning[id],
 			NeedsProbe: r != nil && r.Added && c.Health.Type != config.HealthNone,
 		}
 	}
 	return specs
 }
 
-func (s *Server) newTarget(c *config.Backend) *proxy.Target {
-	t := &proxy.Target{Name: c.Name}
+// locate gives t its address; that of a host name is the resolver's to find.
+func (s *Server) locate(t *proxy.Target, c *config.Backend) {
 	switch ip := c.Address.IP(); {
 	case c.Address.Network == config.Unix:
 		t.Unix = c.Address.Path
 	case ip.IsValid():
-		t.SetAddrs([]netip.AddrPort{netip.AddrPortFrom(ip, c.Address.Port)})
+		if t.Addrs() == nil {
+			t.SetAddrs([]netip.AddrPort{netip.AddrPortFrom(ip, c.Address.Port)})
+		}
 	default:
 		s.names.add(t, c.Address.Host, c.Address.Port)
 	}
-	return t
 }
 
-// commitPools gives the pools that stay what they become, and answers the backends
+// commitPools gives the pools that change what they become, and answers the backends
 // that are gone from them.
-func (s *Server) commitPools(next *state, updates []update) (gone []*balancer.Backend) {
+func (s *Server) commitPools(updates []update) (gone []*leavingBackend) {
 	for _, u := range updates {
-		diff, err := u.pool.balancer.Apply(u.options, u.specs)
-		if err != nil {
-			// Validate admits nothing that the balancer refuses.
-			s.log.Error().Str("pool", u.pool.cfg.Name).Err(err).Msg("pool not changed")
-			continue
+		p := u.pool
+		if !u.fresh {
+			diff, err := p.balancer.Apply(u.options, u.specs)
+			if err != nil {
+				// Validate admits nothing that the balancer refuses.
+				s.log.Error().Str("pool", p.cfg.Name).Err(err).Msg("pool not changed")
+				continue
+			}
+			for _, b := range diff.Removed {
+				gone = append(gone, &leavingBackend{pool: p.cfg.Name, backend: b})
+			}
+			p.front.SetDialing(dialing(p.cfg))
 		}
-		gone = append(gone, diff.Removed...)
-		u.pool.front.SetDialing(dialing(u.pool.cfg))
-	}
-	for _, p := range next.pools {
-		for _, row := range p.balancer.Backends() {
-			if p.cfg.Health.Type == config.HealthNone {
-				p.balancer.SetHealth(row.Backend, balancer.Up)
-			}
-			mode := balancer.Ready
-			if r := s.overrides.find(p.cfg.Name, row.Name); r != nil {
-				mode = r.Mode
-			}
-			p.balancer.SetMode(row.Backend, mode)
-			if mode == balancer.Maintenance && p.cfg.Health.Type != config.HealthNone {
-				p.balancer.SetHealth(row.Backend, balancer.Unchecked) // nobody looks any more
-			}
-		}
+		s.setModes(p)
 	}
 	return gone
 }
 
-// checks are the probes of all backends.
-func (s *Server) checks(st *state) []healthcheck.Check {
-	var checks []healthcheck.Check
-	for _, p := range st.pools {
+// setModes gives the backends of p the modes that a person wants.
+func (s *Server) setModes(p *pool) {
+	for _, row := range p.balancer.Backends() {
 		if p.cfg.Health.Type == config.HealthNone {
-			continue
+			p.balancer.SetHealth(row.Backend, balancer.Up)
 		}
-		prober := Prober(&p.cfg.Health)
-		for _, row := range p.balancer.Backends() {
-			if row.Mode != balancer.Maintenance {
-				checks = append(checks, s.check(p, row.Backend, prober))
+		mode := balancer.Ready
+		if r := s.overrides.find(p.cfg.Name, row.Name); r != nil {
+			mode = r.Mode
+		}
+		p.balancer.SetMode(row.Backend, mode)
+		if mode == balancer.Maintenance && p.cfg.Health.Type != config.HealthNone {
+			p.balancer.SetHealth(row.Backend, balancer.Unchecked) // nobody looks any more
+		}
+	}
+}
+
+// probe has the probes follow the step from old to next.
+func (s *Server) probe(old, next *state) {
+	var gone []string
+	var checks []healthcheck.Check
+	was, is := old.poolIndex(), next.poolIndex()
+	for _, p := range old.pools {
+		if is[p.cfg.Name] != p {
+			gone = append(gone, p.probes...)
+		}
+	}
+	for _, p := range next.pools {
+		if was[p.cfg.Name] != p {
+			these := s.checks(p)
+			for i := range these {
+				p.probes = append(p.probes, these[i].ID)
 			}
+			checks = append(checks, these...)
+		}
+	}
+	s.monitor.Replace(gone, checks)
+}
+
+// checks are the probes of a pool's backends.
+func (s *Server) checks(p *pool) (checks []healthcheck.Check) {
+	if p.cfg.Health.Type == config.HealthNone {
+		return nil
+	}
+	prober := Prober(&p.cfg.Health)
+	for _, row := range p.balancer.Backends() {
+		if row.Mode != balancer.Maintenance {
+			checks = append(checks, s.check(p, row.Backend, prober))
 		}
 	}
 	return checks
@@ -239,6 +257,9 @@ func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) 
 		},
 		OnChange: func(c healthcheck.Change) {
 			target.HealthChanges.Add(1)
+			// The door waits for this line, which is why it turns.
+			p.door.Lock()
+			defer p.door.Unlock()
 			p.balancer.SetHealth(b, health(c.New))
 			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
@@ -304,16 +325,18 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 		next.listeners = append(next.listeners, l)
 		was := old.listener(c.Name)
 		if was == nil {
-			l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
-			l.front.Gate.SetLimit(c.MaxConnections)
-			s.fronts.number(l.front)
+			if l.front = s.leaving.front(c.Name); l.front == nil {
+				l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
+				l.front.Gate.SetLimit(c.MaxConnections)
+				l.front.Number = s.numbers.Add(1)
+			}
 		} else {
 			l.front = was.front
 		}
 		for _, a := range c.Listen {
 			if kept := was.holds(a); kept != nil {
 				l.bound = append(l.bound, kept...)
-			} else if !taken[a] {
+			} else if !taken[a] || a.Port == 0 && a.Network == config.TCP {
 				if err := s.bind(ctx, l, a); err != nil {
 					s.unbind(old, next)
 					return err
@@ -365,7 +388,8 @@ func (s *Server) commitListeners(next *state) {
 }
 
 // release closes the sockets that are not in next any more, and then binds what had
-// to wait for one of them. Only that can still fail, if another process is quicker.
+// to wait for one of them. Only that can still fail, if another process is quicker:
+// the error is ErrIncomplete.
 func (s *Server) release(ctx context.Context, old, next *state) error {
 	kept := map[splice.Listener]bool{}
 	for _, l := range next.listeners {
@@ -380,15 +404,35 @@ func (s *Server) release(ctx context.Context, old, next *state) error {
 			}
 		}
 	}
-	var failed error
-	for _, l := range next.listeners {
+	return s.bindRest(ctx, next)
+}
+
+// ErrIncomplete is the error of a change that was made, but for an address that could
+// not be bound in the end.
+var ErrIncomplete = errors.New("all else was changed, and the next reload tries this again")
+
+// bindRest binds what is not bound yet. A state that others see is not changed: a
+// listener that gets an address is another one, in another state.
+func (s *Server) bindRest(ctx context.Context, st *state) (failed error) {
+	bound := *st
+	bound.listeners = nil
+	for _, l := range st.listeners {
+		whole := *l
+		whole.bound = slices.Clone(l.bound)
 		for _, a := range l.cfg.Listen {
 			if l.holds(a) == nil {
-				if err := s.bind(ctx, l, a); err != nil && failed == nil {
-					failed = err
+				if err := s.bind(ctx, &whole, a); err != nil && failed == nil {
+					failed = fmt.Errorf("%w: %w", err, ErrIncomplete)
 				}
 			}
 		}
+		if len(whole.bound) != len(l.bound) {
+			l = &whole
+		}
+		bound.listeners = append(bound.listeners, l)
+	}
+	if !slices.Equal(bound.listeners, st.listeners) {
+		s.state.Store(&bound)
 	}
 	return failed
 }
@@ -468,42 +512,4 @@ func (s *Server) shut(l *listener, shut bool) {
 			s.log.Error().Str("listener", l.cfg.Name).Str("address", b.address()).Err(err).Msg("when_down")
 		}
 	}
-}
-
-// drainGone cuts, after drain_timeout, the sessions of listeners and backends that
-// were removed.
-func (s *Server) drainGone(old, next *state, backends []*balancer.Backend) {
-	for _, p := range old.pools {
-		if next.pool(p.cfg.Name) == nil {
-			p.balancer.OnUsable(nil)
-			for _, row := range p.balancer.Backends() {
-				backends = append(backends, row.Backend)
-			}
-		}
-	}
-	var fronts []*proxy.Listener
-	for _, l := range old.listeners {
-		if next.listener(l.cfg.Name) == nil {
-			fronts = append(fronts, l.front)
-		}
-	}
-	s.fronts.remove(fronts)
-	if len(backends)+len(fronts) == 0 {
-		return
-	}
-	after := next.cfg.Shutdown.DrainTimeout
-	s.background.Go(func() {
-		select {
-		case <-time.After(after):
-		case <-s.ctx.Done():
-			return
-		}
-		n := s.engine.Kill(func(session splice.Session) bool {
-			l, b := proxy.Of(session)
-			return slices.Contains(fronts, l) || slices.Contains(backends, b)
-		}, splice.ReasonDrained)
-		if n > 0 {
-			s.log.Info().Int("sessions", n).Str("drain_timeout", after.String()).Msg("removed: sessions cut")
-		}
-	})
 }

@@ -16,7 +16,7 @@ import (
 
 // What a person changes while the server runs are overrides: they lie over the
 // file's configuration, survive its reloads, and go through the same apply as those,
-// until ResetOverrides or the end of the process.
+// until ResetOverrides or the end of the process; with a state file, beyond that.
 
 // Errors of the changes below, for errors.Is.
 var (
@@ -24,95 +24,6 @@ var (
 	ErrDuplicate = errors.New("exists already") // a backend of that name or address
 	ErrRefused   = errors.New("refused")        // a value that makes no sense here
 )
-
-// Override is what differs, by a person's will, from what the file says of one
-// backend.
-type Override struct {
-	Pool, Backend  string
-	Mode           balancer.Mode // Ready is no override
-	ModeSince      time.Time     // when it was set; zero if it never was
-	Weight         *int          // nil: the file's
-	MaxConnections *int          // likewise
-	Added          bool          // the file does not have it
-	Removed        bool          // the file has it
-}
-
-// overrides are kept by pool and backend, in the order in which they were made.
-type overrides struct {
-	rows  []*Override
-	added []addition
-}
-
-type addition struct {
-	pool    string
-	backend config.Backend
-}
-
-func (o *overrides) find(pool, backend string) *Override {
-	for _, r := range o.rows {
-		if r.Pool == pool && r.Backend == backend {
-			return r
-		}
-	}
-	return nil
-}
-
-// of finds or makes the row of a backend.
-func (o *overrides) of(pool, backend string) *Override {
-	if r := o.find(pool, backend); r != nil {
-		return r
-	}
-	r := &Override{Pool: pool, Backend: backend}
-	o.rows = append(o.rows, r)
-	return r
-}
-
-// clone is deep enough to be changed and thrown away.
-func (o *overrides) clone() *overrides {
-	c := &overrides{added: slices.Clone(o.added)}
-	for _, r := range o.rows {
-		row := *r
-		c.rows = append(c.rows, &row)
-	}
-	return c
-}
-
-// over lays the overrides over the file's configuration. Overrides of what the file
-// does not have any more are without effect.
-func (o *overrides) over(file *config.Config) *config.Config {
-	if len(o.rows) == 0 && len(o.added) == 0 {
-		return file
-	}
-	c := *file
-	c.Pools = slices.Clone(file.Pools)
-	for i := range c.Pools {
-		p := &c.Pools[i]
-		p.Backends = slices.Clone(p.Backends)
-		for _, a := range o.added {
-			if a.pool == p.Name && !slices.ContainsFunc(p.Backends, func(b config.Backend) bool { return b.Name == a.backend.Name }) {
-				p.Backends = append(p.Backends, a.backend)
-			}
-		}
-		p.Backends = slices.DeleteFunc(p.Backends, func(b config.Backend) bool {
-			r := o.find(p.Name, b.Name)
-			return r != nil && r.Removed
-		})
-		for j := range p.Backends {
-			b := &p.Backends[j]
-			if r := o.find(p.Name, b.Name); r != nil {
-				override(&b.Weight, r.Weight)
-				override(&b.MaxConnections, r.MaxConnections)
-			}
-		}
-	}
-	return &c
-}
-
-func override(value, by *int) {
-	if by != nil {
-		*value = *by
-	}
-}
 
 // change makes one change of the overrides, all of it or nothing.
 func (s *Server) change(ctx context.Context, edit func(o *overrides) error) error {
@@ -126,16 +37,12 @@ func (s *Server) change(ctx context.Context, edit func(o *overrides) error) erro
 		return err
 	}
 	cfg := o.over(s.file)
-	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+	if !o.sameBackends(s.overrides) { // else only values changed, and edit has seen to those
+		if err := validTogether(cfg); err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
 	}
-	old := s.overrides
-	s.overrides = o
-	if err := s.apply(ctx, s.state.Load(), cfg); err != nil {
-		s.overrides = old
-		return err
-	}
-	return nil
+	return s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: o, effective: cfg})
 }
 
 // Settings are the settings of a backend that a person can change; nil leaves one
@@ -172,6 +79,9 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 		}
 		if set.MaxConnections != nil {
 			r.MaxConnections = set.MaxConnections
+		}
+		if r.nothing() {
+			o.drop(pool, backend)
 		}
 		return nil
 	})
@@ -212,10 +122,12 @@ func (s *Server) AddBackend(ctx context.Context, pool string, b config.Backend) 
 				return fmt.Errorf("backend %s: %w in pool %s", row.Name, ErrDuplicate, pool)
 			}
 		}
-		o.added = slices.DeleteFunc(o.added, func(a addition) bool { return a.pool == pool && a.backend.Name == b.Name })
-		o.rows = slices.DeleteFunc(o.rows, func(r *Override) bool { return r.Pool == pool && r.Backend == b.Name })
-		o.added = append(o.added, addition{pool, b})
+		if own := clash(s.file.Pool(pool), &b); own != nil {
+			return o.restore(pool, own, &b)
+		}
+		o.drop(pool, b.Name)
 		o.of(pool, b.Name).Added = true
+		o.added = append(o.added, addition{pool, b})
 		return nil
 	})
 	if err == nil {
@@ -278,8 +190,7 @@ func (s *Server) RemoveBackend(ctx context.Context, pool, backend string, force 
 			return err
 		}
 		gone = row.Backend
-		o.added = slices.DeleteFunc(o.added, func(a addition) bool { return a.pool == pool && a.backend.Name == backend })
-		o.rows = slices.DeleteFunc(o.rows, func(r *Override) bool { return r.Pool == pool && r.Backend == backend })
+		o.drop(pool, backend)
 		if inFile(s.file, pool, backend) {
 			o.of(pool, backend).Removed = true
 		}
@@ -332,56 +243,4 @@ func (s *Server) backend(pool, backend string) (*balancer.State, error) {
 		}
 	}
 	return nil, fmt.Errorf("backend %q of pool %q: %w", backend, pool, ErrUnknown)
-}
-
-// Overrides lists what a person changed.
-func (s *Server) Overrides() []Override {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	all := make([]Override, len(s.overrides.rows))
-	for i, r := range s.overrides.rows {
-		all[i] = *r
-	}
-	return all
-}
-
-// ResetOverrides goes back to what the file says.
-func (s *Server) ResetOverrides(ctx context.Context) error {
-	var was []*Override
-	err := s.change(ctx, func(o *overrides) error {
-		was = o.rows
-		*o = overrides{}
-		return nil
-	})
-	if err == nil {
-		s.log.Info().Msg("overrides reset")
-		s.tellReset(was)
-	}
-	return err
-}
-
-// Ready reports whether clients can be served: by a listener, or as a whole for the
-// empty name. If not, why tells a person. The error is ErrUnknown.
-func (s *Server) Ready(listener string) (ready bool, why string, err error) {
-	select {
-	case <-s.started:
-	default:
-		return false, "starting", nil
-	}
-	if s.stopping.Load() {
-		return false, "stopping", nil
-	}
-	st := s.state.Load()
-	if listener != "" && st.listener(listener) == nil {
-		return false, "", fmt.Errorf("listener %q: %w", listener, ErrUnknown)
-	}
-	for _, l := range st.listeners {
-		if listener != "" && l.cfg.Name != listener {
-			continue
-		}
-		if p := st.pool(l.cfg.Pool); p.balancer.Usable() == 0 {
-			return false, fmt.Sprintf("listener %s: pool %s has no usable backend", l.cfg.Name, l.cfg.Pool), nil
-		}
-	}
-	return true, "", nil
 }

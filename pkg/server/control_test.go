@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"syscall"
 	"testing"
@@ -216,24 +215,4 @@ func addressOf(t *testing.T, s string) config.Address {
 		t.Fatal(err)
 	}
 	return a
-}
-
-func TestReady(t *testing.T) {
-	backend := newEcho(t, "127.0.0.1:0")
-	conf := setup{listen: "127.0.0.1:0", backends: []string{backend.Addr().String()}}
-	s := start(t, conf.config(t))
-	eventually(t, "up", func() bool { return row(s, backend.Addr().String()).Health == balancer.Up })
-	for _, name := range []string{"", "front"} {
-		if ok, why, err := s.Ready(name); !ok || err != nil {
-			t.Errorf("Ready(%q): %s, %v; want ready", name, why, err)
-		}
-	}
-	if _, _, err := s.Ready("nobody"); !errors.Is(err, ErrUnknown) {
-		t.Errorf("Ready of an unknown listener: %v", err)
-	}
-	backend.Close()
-	eventually(t, "unready", func() bool { ok, _, _ := s.Ready("front"); return !ok })
-	if _, why, _ := s.Ready(""); why != fmt.Sprintf("listener %s: pool %s has no usable backend", "front", "pool") {
-		t.Errorf("why: %s", why)
-	}
 }

@@ -105,7 +105,7 @@ func (s *Server) recordHistory() {
 // readings are the counters of all that runs.
 func (s *Server) readings() map[any]reading {
 	st := s.state.Load()
-	for _, l := range s.fronts.live(st) {
+	for _, l := range s.fronts() {
 		l.Settle()
 	}
 	now := map[any]reading{}

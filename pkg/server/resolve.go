@@ -47,23 +47,29 @@ func newResolver(log zerolog.Logger) *resolver {
 	return &resolver{log: log, names: map[*proxy.Target]*hostname{}}
 }
 
-// add keeps the addresses of t, from now on.
+// add keeps the addresses of t, from now on, if it does not do so already.
 func (r *resolver) add(t *proxy.Target, host string, port uint16) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.names[t] != nil {
+		return
+	}
 	r.names[t] = &hostname{target: t, host: host, port: port}
 }
 
 // retain forgets the targets that are not in st.
 func (r *resolver) retain(st *state) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.names) == 0 {
+		return
+	}
 	used := map[*proxy.Target]bool{}
 	for _, p := range st.pools {
 		for _, t := range p.targets() {
 			used[t] = true
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	maps.DeleteFunc(r.names, func(t *proxy.Target, _ *hostname) bool { return !used[t] })
 }
 

@@ -28,16 +28,18 @@ type Server struct {
 	monitor *healthcheck.Monitor
 	names   *resolver
 
-	applying  sync.Mutex     // held for a change of configuration; guards these two
+	applying  sync.Mutex     // held for a change of configuration; guards these
 	file      *config.Config // without overrides
 	overrides *overrides
+	saved     *overrides // as the state file has them; nil without one
 
 	state   atomic.Pointer[state]
-	fronts  fronts
+	leaving leaving
 	events  eventLog
 	history history
+	numbers atomic.Uint32 // of listeners, given out for the IDs of sessions
 
-	background sync.WaitGroup // monitor, resolver, drains of what was removed
+	background sync.WaitGroup // monitor, resolver, what was removed
 	ctx        context.Context
 	cancel     context.CancelFunc
 
@@ -58,11 +60,15 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		start: cfg, log: log, budget: b,
 		monitor: healthcheck.NewMonitor(healthcheck.Options{Concurrency: b.probes}),
 		names:   newResolver(log),
+		leaving: leaving{more: make(chan struct{}, 1)},
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.file, s.overrides = cfg, &overrides{}
+	if err := s.recall(); err != nil {
+		return nil, err
+	}
 	s.state.Store(&state{cfg: &config.Config{}})
 	return s, nil
 }
@@ -87,11 +93,11 @@ func (s *Server) Run(ctx context.Context) error {
 	s.background.Go(func() { s.monitor.Run(s.ctx) })
 	s.background.Go(func() { s.names.run(s.ctx) })
 	s.background.Go(s.recordHistory)
-	if err := s.apply(ctx, s.state.Load(), s.start); err != nil {
+	s.background.Go(func() { s.seeOff(s.ctx) })
+	if err := s.begin(ctx); err != nil {
 		s.abort()
 		return err
 	}
-	s.announce()
 	close(s.started)
 	select {
 	case <-s.stop:
@@ -101,6 +107,17 @@ func (s *Server) Run(ctx context.Context) error {
 		s.shutdown(gone, 0)
 	}
 	return ErrClosed
+}
+
+// begin applies the first configuration, and says what came of it.
+func (s *Server) begin(ctx context.Context) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	err := s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file)})
+	if err == nil {
+		s.announce()
+	}
+	return err
 }
 
 // Started is closed when every listener accepts clients.
@@ -154,9 +171,7 @@ func (s *Server) acceptPaused(err error) {
 
 // announce says within which limits it runs.
 func (s *Server) announce() {
-	s.applying.Lock() // the API may have begun to change things
 	b := s.budget
-	s.applying.Unlock()
 	s.log.Info().Str("engine", s.engineType()).Int("loops", len(s.engine.Stats())).
 		Uint64("open_files", b.files).Int("max_connections", b.sessions).Msg("started")
 	s.publish(Event{Kind: EventLifetime, New: "started"})

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/splice"
@@ -101,7 +100,7 @@ func (s *Server) Sessions(q SessionQuery) (page []Session, total int) {
 			kept = kept[:end]
 		}
 	}
-	for _, l := range s.fronts.live(s.state.Load()) {
+	for _, l := range s.fronts() {
 		l.Settle()
 		l.Records(func(r *Session) {
 			if !q.matches(r) {
@@ -144,35 +143,12 @@ func (s *Server) engineRuns() bool {
 }
 
 // fronts are the listeners that may have live sessions: those that run, and those that
-// were removed while sessions of theirs go on. The zero value has none.
-type fronts struct {
-	mu      sync.Mutex
-	numbers uint32 // given out
-	removed []*proxy.Listener
-}
-
-// number gives a new listener its place in the IDs of sessions.
-func (f *fronts) number(l *proxy.Listener) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.numbers++
-	l.Number = f.numbers
-}
-
-// remove notes listeners that do not run any more.
-func (f *fronts) remove(gone []*proxy.Listener) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.removed = append(f.removed, gone...)
-}
-
-// live are those of st, and the removed ones that still have sessions.
-func (f *fronts) live(st *state) (all []*proxy.Listener) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.removed = slices.DeleteFunc(f.removed, func(l *proxy.Listener) bool { return l.Gate.Used() == 0 })
-	for _, l := range st.listeners {
+// were removed while sessions of theirs go on.
+func (s *Server) fronts() (all []*proxy.Listener) {
+	s.leaving.mu.Lock()
+	defer s.leaving.mu.Unlock()
+	for _, l := range s.allListeners(s.state.Load()) {
 		all = append(all, l.front)
 	}
-	return append(all, f.removed...)
+	return all
 }

@@ -185,7 +185,7 @@ pool = [{ name = "pool", health = { type = "none" }, backend = [{ address = %q }
 	}
 	eventually(t, "they are gone", func() bool {
 		_, total := s.Sessions(SessionQuery{})
-		return total == 0 && len(s.fronts.live(s.state.Load())) == 1
+		return total == 0 && len(s.fronts()) == 1
 	})
 }
 

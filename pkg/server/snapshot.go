@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/limeload/limeload/balancer"
@@ -45,6 +46,7 @@ type ListenerSnapshot struct {
 	Pool     string
 	Addrs    []netip.AddrPort // bound; the zero value for a unix socket
 	Shut     bool             // refuses clients, because its pool is down
+	Removed  bool             // from the configuration; sessions of it still live
 	Active   int
 	Limit    int                       // max_connections; 0 = none of its own
 	Sessions uint64                    // since the start
@@ -57,15 +59,18 @@ type ListenerSnapshot struct {
 // PoolSnapshot is one pool. Its counts are those of the backends, removed ones too.
 type PoolSnapshot struct {
 	Name     string
+	Removed  bool // from the configuration; sessions of it still live
 	Usable   int
-	Backends []BackendSnapshot
-	Connect  Durations // of successful attempts
+	Backends []BackendSnapshot // configured
+	Leaving  []BackendSnapshot // removed; sessions of them still live
+	Connect  Durations         // of successful attempts
 	Up, Down uint64
 }
 
 // BackendSnapshot is one backend.
 type BackendSnapshot struct {
 	balancer.State
+	Removed      bool               // one of PoolSnapshot.Leaving, of which State has only name, address and Active
 	Check        healthcheck.Status // the zero value without probes
 	Addrs        []netip.AddrPort
 	Sessions     uint64 // connected since the start
@@ -93,8 +98,10 @@ func (s *Server) Snapshot() Snapshot {
 	snap := Snapshot{
 		Stopping: s.stopping.Load(), Engine: s.engineType(), Sessions: s.gate.Used(), Limit: s.gate.Limit(), Loops: s.engine.Stats(),
 	}
+	s.leaving.mu.Lock()
+	defer s.leaving.mu.Unlock()
 	st := s.state.Load()
-	for _, l := range st.listeners {
+	for _, l := range s.allListeners(st) {
 		l.front.Settle()
 	}
 	for _, l := range st.listeners {
@@ -103,7 +110,47 @@ func (s *Server) Snapshot() Snapshot {
 	for _, p := range st.pools {
 		snap.Pools = append(snap.Pools, s.poolSnapshot(p))
 	}
+	s.addLeaving(&snap)
 	return snap
+}
+
+// allListeners are those of st and those that are leaving. needs leaving.mu.
+func (s *Server) allListeners(st *state) []*listener {
+	all := slices.Clone(st.listeners)
+	for _, l := range s.leaving.listeners {
+		all = append(all, l.listener)
+	}
+	return all
+}
+
+// addLeaving adds the listeners and pools that have sessions still. needs leaving.mu.
+func (s *Server) addLeaving(snap *Snapshot) {
+	for _, l := range s.leaving.listeners {
+		if l.busy() {
+			gone := l.snapshot()
+			gone.Addrs, gone.Removed = nil, true
+			snap.Listeners = append(snap.Listeners, gone)
+		}
+	}
+	for _, p := range s.leaving.pools {
+		gone := s.poolSnapshot(p.pool)
+		for _, b := range gone.Backends {
+			if b.Active > 0 {
+				gone.Leaving = append(gone.Leaving, b.removed())
+			}
+		}
+		gone.Backends, gone.Usable, gone.Removed = nil, 0, true
+		if len(gone.Leaving) > 0 {
+			snap.Pools = append(snap.Pools, gone)
+		}
+	}
+}
+
+// removed is b as one that is leaving.
+func (b BackendSnapshot) removed() BackendSnapshot {
+	b.Removed, b.Usable, b.Check = true, false, healthcheck.Status{}
+	b.State = balancer.State{Spec: balancer.Spec{Name: b.Name, Address: b.Address}, Backend: b.Backend, Active: b.Active}
+	return b
 }
 
 func (l *listener) snapshot() ListenerSnapshot {
@@ -131,23 +178,52 @@ func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
 	for i, row := range rows {
 		b := &snap.Backends[i]
 		b.State = row
-		b.count(row.Value.(*proxy.Target))
+		t := row.Value.(*proxy.Target)
+		b.Addrs = t.Addrs()
+		b.count(t)
 		b.Check, _ = s.monitor.Status(checkID(p.cfg.Name, row.Backend))
 	}
+	for _, b := range s.leaving.of(p.cfg.Name) {
+		snap.leave(b)
+	}
+	snap.Leaving = slices.DeleteFunc(snap.Leaving, func(b BackendSnapshot) bool { return b.Active == 0 })
 	return snap
 }
 
+// leave adds a backend that is leaving: to the one that has its name by now, because
+// a name is counted once; else by itself.
+func (p *PoolSnapshot) leave(b *leavingBackend) {
+	name, t := b.backend.Name(), b.target()
+	same := func(row BackendSnapshot) bool { return row.Name == name }
+	into := &BackendSnapshot{}
+	if i := slices.IndexFunc(p.Backends, same); i >= 0 {
+		into = &p.Backends[i]
+	} else if i := slices.IndexFunc(p.Leaving, same); i >= 0 {
+		into = &p.Leaving[i]
+	} else {
+		into.State = balancer.State{Spec: balancer.Spec{Name: name, Address: b.backend.Address()}, Backend: b.backend}
+		into.Addrs = t.Addrs()
+		p.Leaving = append(p.Leaving, into.removed())
+		into = &p.Leaving[len(p.Leaving)-1]
+	}
+	into.Active += b.backend.Active()
+	into.count(t)
+}
+
+// count adds what t has counted.
 func (b *BackendSnapshot) count(t *proxy.Target) {
-	b.Addrs, b.Sessions, b.Dials = t.Addrs(), t.Sessions.Load(), t.Dials.Load()
+	b.Sessions += t.Sessions.Load()
+	b.Dials += t.Dials.Load()
 	for i := range t.DialFailures {
 		n := t.DialFailures[i].Load()
-		b.DialFailedBy[i] = n
+		b.DialFailedBy[i] += n
 		b.DialFailures += n
 	}
-	b.ConnectTime = time.Duration(t.ConnectTime.Load())
-	b.Up, b.Down = t.Up.Load(), t.Down.Load()
+	b.ConnectTime += time.Duration(t.ConnectTime.Load())
+	b.Up += t.Up.Load()
+	b.Down += t.Down.Load()
 	for i := range t.Probes {
-		b.Probes[i] = t.Probes[i].Load()
+		b.Probes[i] += t.Probes[i].Load()
 	}
-	b.HealthChanges = t.HealthChanges.Load()
+	b.HealthChanges += t.HealthChanges.Load()
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/limeload/limeload/balancer"
@@ -19,12 +21,17 @@ type state struct {
 	listeners []*listener // likewise
 }
 
-// pool is a configured pool, running.
+// pool is a configured pool, running. One of which nothing changed is shared by
+// states.
 type pool struct {
-	cfg      *config.Pool
+	cfg      *config.Pool // its own, so that it does not keep a whole configuration alive
 	balancer *balancer.Pool
 	front    *proxy.Pool
 	door     *sync.Mutex // held while its listeners are suspended or resumed
+
+	// What Apply compares to see whether there is anything to do; with applying held.
+	personal []personal
+	probes   []string // IDs in the monitor
 }
 
 // listener is a configured listener, running.
@@ -65,6 +72,27 @@ func (st *state) listener(name string) *listener {
 		}
 	}
 	return nil
+}
+
+func (st *state) poolIndex() map[string]*pool {
+	index := make(map[string]*pool, len(st.pools))
+	for _, p := range st.pools {
+		index[p.cfg.Name] = p
+	}
+	return index
+}
+
+func (st *state) listenerIndex() map[string]*listener {
+	index := make(map[string]*listener, len(st.listeners))
+	for _, l := range st.listeners {
+		index[l.cfg.Name] = l
+	}
+	return index
+}
+
+// is reports whether p is what c and the overrides ask for; p may be nil.
+func (p *pool) is(c *config.Pool, by []personal) bool {
+	return p != nil && slices.Equal(p.personal, by) && reflect.DeepEqual(p.cfg, c)
 }
 
 // targets finds the target of a backend that stays: one of the same name and

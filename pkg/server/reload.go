@@ -1,0 +1,168 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/limeload/limeload/pkg/config"
+)
+
+// Reload is how a configuration is applied, beyond what it says. The zero value
+// applies it and keeps the overrides.
+type Reload struct {
+	// Source is who asked, for the log: "signal", "api", "watch"; empty if it was
+	// the program itself.
+	Source string
+
+	// DryRun only answers what would change. New addresses are not bound, so that
+	// an address which another process holds does not show.
+	DryRun bool
+
+	// ResetOverrides goes back to what the configuration says in the same step.
+	ResetOverrides bool
+}
+
+// Apply is Reload that keeps the overrides.
+func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change, error) {
+	return s.Reload(ctx, cfg, Reload{})
+}
+
+// Reload makes the running server what cfg says, which must be valid and is not
+// changed afterwards; or it changes nothing and answers an error.
+//
+// A listener that stays keeps its sockets and what the kernel has queued in them; a
+// backend that stays keeps health, counts and sessions; one that was removed gets no
+// new sessions, and those it has are cut after drain_timeout.
+//
+// Only what differs from the file of before is changed: overrides lie over the new
+// one as they did over the old one. The answer lists the differences, those without
+// effect too, and says of each what it waits for.
+//
+// The error is ErrClosed; or config.Problems, where cfg and the overrides do not go
+// together; or that of an address that cannot be bound. Only with ErrIncomplete was
+// something changed.
+func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) ([]config.Change, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if s.stopping.Load() {
+		return nil, ErrClosed
+	}
+	began := time.Now()
+	old, was := s.state.Load(), s.overrides
+	next, err := s.plan(old.cfg, cfg, r.ResetOverrides)
+	if err != nil || r.DryRun {
+		return next.changes, err
+	}
+	if err := s.adopt(ctx, old, next); err != nil {
+		return nil, err
+	}
+	for _, c := range next.changes {
+		s.logChange(c)
+	}
+	s.log.Info().Str("source", r.Source).Int("changes", len(next.changes)).
+		Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
+	s.tellReloaded(next.changes)
+	if r.ResetOverrides {
+		s.tellReset(was.rows)
+	}
+	return next.changes, nil
+}
+
+// plan is what a reload is going to do.
+type plan struct {
+	file      *config.Config // with what cannot change as it runs
+	overrides *overrides
+	effective *config.Config // file under the overrides
+	changes   []config.Change
+}
+
+// plan compares what runs with what cfg asks for.
+func (s *Server) plan(running, cfg *config.Config, reset bool) (plan, error) {
+	p := plan{overrides: s.overrides}
+	if reset {
+		p.overrides = &overrides{}
+	}
+	var fixed []config.Change
+	p.file, fixed = keepFixed(running, cfg)
+	p.effective = p.overrides.over(p.file)
+	if p.effective != p.file {
+		if err := validTogether(p.effective); err != nil {
+			return plan{}, err
+		}
+	}
+	p.changes = config.Diff(running, p.effective)
+	if reset {
+		p.changes = append(p.changes, s.overrides.modesReset(p.file)...)
+	}
+	if p.effective != p.file {
+		p.changes = append(p.changes, overridden(p.changes, config.Diff(s.file, p.file))...)
+	}
+	p.changes = append(p.changes, fixed...)
+	return p, nil
+}
+
+// adopt makes a plan what runs. needs s.applying.
+func (s *Server) adopt(ctx context.Context, old *state, p plan) error {
+	before := s.overrides
+	s.overrides = p.overrides // which the specs of backends are made from
+	err := s.apply(ctx, old, p.effective)
+	if err != nil && !errors.Is(err, ErrIncomplete) {
+		s.overrides = before
+		return err
+	}
+	s.file = p.file
+	s.save()
+	return err
+}
+
+// keepFixed answers cfg with the parts of the running configuration that cannot
+// change, and how they differ.
+func keepFixed(running, cfg *config.Config) (*config.Config, []config.Change) {
+	kept := *cfg
+	kept.Engine, kept.Admin = running.Engine, running.Admin
+	kept.Log.Level, kept.Log.Format = running.Log.Level, running.Log.Format
+	fixed := config.Diff(&kept, cfg)
+	for i := range fixed {
+		fixed[i].Restart = true
+	}
+	return &kept, fixed
+}
+
+// overridden picks the differences between two files that make none in what runs.
+func overridden(running, file []config.Change) (masked []config.Change) {
+	for _, c := range file {
+		if !slices.ContainsFunc(running, func(r config.Change) bool { return r.Path == c.Path }) {
+			c.Overridden = true
+			masked = append(masked, c)
+		}
+	}
+	return masked
+}
+
+// validTogether checks a file under overrides. Its problems have no place in the
+// file: without the overrides it would be good.
+func validTogether(c *config.Config) error {
+	err := c.Validate()
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		return err
+	}
+	unplaced := make(config.Problems, len(problems))
+	for i, p := range problems {
+		unplaced[i] = config.Problem{Path: p.Path, Text: p.Text + " (under the overrides)"}
+	}
+	return unplaced
+}
+
+func (s *Server) logChange(c config.Change) {
+	switch {
+	case c.Restart:
+		s.log.Warn().Str("key", c.Path).Str("running", c.Old).Str("file", c.New).Msg("needs a restart")
+	case c.Overridden:
+		s.log.Info().Str("key", c.Path).Str("old", c.Old).Str("new", c.New).Msg("changed in the file, but overridden")
+	default:
+		s.log.Info().Str("key", c.Path).Str("old", c.Old).Str("new", c.New).Msg("changed")
+	}
+}
