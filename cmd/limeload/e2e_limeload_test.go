@@ -76,16 +76,28 @@ func serve(t *testing.T, engine, config string) *limeload {
 // serveWithAdmin is serve with an admin API at an address; "" is none.
 func serveWithAdmin(t *testing.T, engine, admin, config string) *limeload {
 	t.Helper()
+	return serveText(t, fmt.Sprintf(prelude, engine, admin)+config)
+}
+
+// serveText is serve with the whole text of a file.
+func serveText(t *testing.T, text string) *limeload {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "limeload.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return serveFile(t, file)
+}
+
+// serveFile is serve with a file that is there already, and more arguments.
+func serveFile(t *testing.T, file string, args ...string) *limeload {
+	t.Helper()
 	program, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "limeload.toml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, prelude+"%s", engine, admin, config), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	l := &limeload{t: t, log: newLogbook(), exited: make(chan struct{})}
-	l.cmd = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), "serve", "-c", file)
+	l.cmd = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), append([]string{"serve", "-c", file}, args...)...)
 	l.cmd.Args[0] = "limeload"
 	l.cmd.Env = append(os.Environ(), "RUNTIME_DIRECTORY="+filepath.Dir(file), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // no lingering at exit
 	l.cmd.Stdout, l.cmd.Stderr = l.log, l.log
