@@ -22,6 +22,7 @@ else
 	need "redis-server" redis-server
 	need "ip" iproute2
 	need "promtool" prometheus
+	need "chromium" chromium
 fi
 
 [ -n "$missing" ] || exit 0

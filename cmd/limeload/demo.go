@@ -13,14 +13,15 @@ import (
 func newDemo() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show limeload in front of three small backends",
-		Long: `Run limeload in front of three backends that live in the same process, with a
-client that keeps asking who is there. Stop a backend and see the traffic move.`,
+		Short: "Show limeload and its dashboard in front of three small backends",
+		Long: `Run limeload in front of three backends that live in the same process, with clients
+that keep it busy. It prints the dashboard's URL: drain a backend there, or stop one
+from the keyboard, and see the sessions move. Ctrl-C ends it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			if err := demo.Run(ctx, c.InOrStdin(), c.OutOrStdout()); err != nil {
+			if err := demo.Run(ctx, demo.Options{Version: versionText(), In: c.InOrStdin(), Out: c.OutOrStdout()}); err != nil {
 				return failed(err)
 			}
 			return nil

@@ -77,7 +77,7 @@ func TestExamplesLoad(t *testing.T) {
 		})
 	}
 	blocks := regexp.MustCompile("(?s)```toml\n(.*?)```")
-	for _, name := range []string{"README.md", "docs/configuration.md"} {
+	for _, name := range []string{"README.md", "docs/configuration.md", "docs/dashboard.md"} {
 		for i, m := range blocks.FindAllStringSubmatch(read(t, name), -1) {
 			t.Run(fmt.Sprintf("%s-%d", filepath.Base(name), i), func(t *testing.T) {
 				cfg, err := config.Parse(name, []byte(m[1]))

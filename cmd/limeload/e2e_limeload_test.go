@@ -76,8 +76,14 @@ func serve(t *testing.T, engine, config string) *limeload {
 // serveWithAdmin is serve with an admin API at an address; "" is none.
 func serveWithAdmin(t *testing.T, engine, admin, config string) *limeload {
 	t.Helper()
+	return serveText(t, fmt.Sprintf(prelude, engine, admin)+config)
+}
+
+// serveText is serve with the whole text of a file.
+func serveText(t *testing.T, text string) *limeload {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "limeload.toml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, prelude+"%s", engine, admin, config), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return serveFile(t, file)

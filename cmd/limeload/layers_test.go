@@ -42,9 +42,10 @@ var layers = []layer{
 	{"cmd/limebench", leaves + "pkg/demo pkg/client pkg/server splice/loadgen", "*"},
 
 	{"pkg/demo", leaves + "pkg/admin pkg/metrics pkg/client pkg/server splice/loadgen", "*"},
-	{"pkg/admin", leaves + "pkg/check pkg/client pkg/server", "*"},
+	{"pkg/admin", leaves + "pkg/admin/dashboard pkg/check pkg/client pkg/server", "*"},
 	{"pkg/metrics", leaves + "pkg/client pkg/server", "*"},
 	{"pkg/check", leaves + "pkg/server", ""},
+	{"pkg/admin/dashboard", "", ""},
 	{"pkg/soak", leaves + "pkg/proxy pkg/server", "*"},
 
 	{"pkg/client", leaves, ""},

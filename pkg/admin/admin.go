@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/limeload/limeload/pkg/admin/dashboard"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/server"
 )
@@ -49,6 +50,8 @@ func Handler(s *server.Server, o Options, local bool) (http.Handler, error) {
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
 	}
+	mux.Handle("GET /{$}", dashboard.Handler())
+	mux.Handle("GET "+dashboard.Prefix, dashboard.Handler())
 	return guard(token, local, explained(mux)), nil
 }
 

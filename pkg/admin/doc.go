@@ -7,6 +7,7 @@
 //	model.go    their types
 //	sessions.go explain.go events.go history.go configuration.go   the other resources, each with its types
 //	docs.go     the description as a page for people
+//	dashboard/  the page at "/", a client of all this
 //	plain.go    /healthz, /readyz and /metrics, for programs that want no JSON
 //
 // It is a driver: it uses the server's API and holds no state of its own. Errors are

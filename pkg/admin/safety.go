@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+
+	"github.com/limeload/limeload/pkg/admin/dashboard"
 )
 
 // maxBody bounds the body of a request, in bytes.
@@ -72,8 +74,11 @@ func guard(token string, local bool, next http.Handler) http.Handler {
 	})
 }
 
-// open paths need no token: they tell only whether the process is well.
-func open(path string) bool { return path == "/healthz" || path == "/readyz" }
+// open paths need no token: they tell only whether the process is well, or are the
+// dashboard's files, which are the same everywhere.
+func open(path string) bool {
+	return path == "/healthz" || path == "/readyz" || dashboard.Serves(path)
+}
 
 func authorized(r *http.Request, token string) bool {
 	if token == "" {

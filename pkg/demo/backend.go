@@ -1,15 +1,20 @@
 package demo
 
 import (
+	"bufio"
+	"bytes"
 	"io"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 )
 
 // greeting is what a backend says before its name, at once.
 const greeting = "hello from "
 
-// backend is a server that tells its name and then echoes.
+// backend is a server that tells its name, and then answers every line: a number with
+// that many bytes, anything else with itself.
 type backend struct {
 	name string
 	addr string // stays the same over stops and starts
@@ -91,5 +96,19 @@ func (b *backend) serve(c net.Conn) {
 		b.mu.Unlock()
 	}()
 	io.WriteString(c, greeting+b.name+"\n")
-	io.Copy(c, c)
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		if _, err := c.Write(answer(lines.Text())); err != nil {
+			return
+		}
+	}
+}
+
+// filler is what numbers are answered with.
+var filler = bytes.Repeat([]byte("lime"), answerAtMost/4)
+
+func answer(line string) []byte {
+	if n, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && n >= 0 && n <= len(filler) {
+		return filler[:n]
+	}
+	return []byte(line + "\n")
 }
