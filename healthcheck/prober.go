@@ -76,6 +76,9 @@ type Result struct {
 // Text tells a person why a probe did not come out up; it is empty when it did.
 func (r Result) Text() string {
 	if text := r.Reason.text(); text != "" {
+		if len(r.Phases) > 1 {
+			text += " during " + r.Phases[len(r.Phases)-1].Name
+		}
 		return text
 	}
 	if r.Err != nil {

@@ -21,6 +21,13 @@ const (
 	ReasonReset       Reason = "reset"       // the connection was cut while it was made
 	ReasonDNS         Reason = "dns"         // the host name has never been resolved
 
+	ReasonTLS      Reason = "tls"      // no TLS, or a certificate that is not trusted
+	ReasonAuth     Reason = "auth"     // the server does not let the probe in
+	ReasonProtocol Reason = "protocol" // what came is not what such a server says
+	ReasonAnswer   Reason = "answer"   // the server itself says that it cannot serve
+	ReasonRole     Reason = "role"     // a primary or a replica, and the other is wanted
+	ReasonLag      Reason = "lag"      // a replica that is too far behind, or does not follow
+
 	ReasonNotPermitted Reason = "not-permitted" // unknown: the system forbids the probe
 	ReasonLocal        Reason = "local"         // unknown: a resource of this machine is missing
 	ReasonCanceled     Reason = "canceled"      // unknown: the caller lost interest
@@ -86,6 +93,10 @@ var causes = []struct {
 func judge(ctx context.Context, err error) (Verdict, Reason) {
 	if err == nil {
 		return Up, ""
+	}
+	var f *fault
+	if errors.As(err, &f) {
+		return f.verdict, f.reason
 	}
 	for _, c := range causes {
 		if errors.Is(err, c.err) {
