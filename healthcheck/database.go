@@ -2,6 +2,7 @@ package healthcheck
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -39,6 +40,9 @@ type DB struct {
 	LagDown bool
 }
 
+// errNobodyAsks is a probe that cannot find out what it is meant to.
+var errNobodyAsks = &fault{Unknown, ReasonLocal, errors.New("a role or a lag is asked for, but no user is set to ask with")}
+
 // asks says whether the verdict depends on more than that the server answers.
 func (d *DB) asks() bool {
 	return d.wanted() != RoleUnknown || d.limited()
@@ -61,9 +65,20 @@ func (d *DB) limited() bool { return d.MaxLag.Bytes > 0 || d.MaxLag.Time > 0 }
 // accept judges the facts of a server that is logged into: nil, or a fault of
 // ReasonRole or ReasonLag.
 func (d *DB) accept(f *Facts) error {
+	if err := d.acceptRole(f); err != nil {
+		return err
+	}
+	return d.acceptLag(f)
+}
+
+func (d *DB) acceptRole(f *Facts) error {
 	if want := d.wanted(); want != RoleUnknown && f.Role != want {
 		return downf(ReasonRole, "is %s (want %s)", roleText(f.Role), want)
 	}
+	return nil
+}
+
+func (d *DB) acceptLag(f *Facts) error {
 	if f.Role != RoleReplica || !d.limited() {
 		return nil
 	}

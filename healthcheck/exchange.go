@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -21,7 +22,7 @@ var errTooMuch = downf(ReasonProtocol, "reply is longer than %d bytes", readLimi
 // exchange is one probe over one connection. Each phase begins where the one before
 // it ends:
 //
-//	connect ── tls ── auth ── query
+//	connect ── greeting ── tls ── auth ── query
 //
 // A Prober begins the phases that its protocol has, and returns with the first
 // error; the exchange makes the Result of it.
@@ -95,13 +96,28 @@ func (x *exchange) secure(config *tls.Config) error {
 	conn := tls.Client(x.link, verifying(config, x.to))
 	x.conn = conn
 	err := conn.Handshake()
-	if certificate := leaf(conn, err); certificate != nil {
-		x.facts.NotAfter = certificate.NotAfter
+	x.noteCertificate(conn.ConnectionState().PeerCertificates)
+	return x.tlsFault(err)
+}
+
+// tlsFault is an error of a handshake: the network's, or TLS's own. A certificate
+// that is not trusted is noted, too.
+func (x *exchange) tlsFault(err error) error {
+	var refused *tls.CertificateVerificationError
+	if errors.As(err, &refused) {
+		x.noteCertificate(refused.UnverifiedCertificates)
 	}
-	if err != nil && x.link.failed == nil {
+	if err != nil && x.link.failed() == nil {
 		return &fault{Down, ReasonTLS, err}
 	}
 	return err
+}
+
+// noteCertificate notes when the certificate that a server showed expires.
+func (x *exchange) noteCertificate(chain []*x509.Certificate) {
+	if len(chain) > 0 {
+		x.facts.NotAfter = chain[0].NotAfter
+	}
 }
 
 // verifying is config for a server at an address.
@@ -112,19 +128,6 @@ func verifying(config *tls.Config, to Address) *tls.Config {
 	config = config.Clone()
 	config.ServerName = to.AddrPort.Addr().Unmap().WithZone("").String()
 	return config
-}
-
-// leaf is the certificate that a server showed, trusted or not; nil if it showed none.
-func leaf(conn *tls.Conn, err error) *x509.Certificate {
-	shown := conn.ConnectionState().PeerCertificates
-	var refused *tls.CertificateVerificationError
-	if errors.As(err, &refused) {
-		shown = refused.UnverifiedCertificates
-	}
-	if len(shown) == 0 {
-		return nil
-	}
-	return shown[0]
 }
 
 // close closes the connection, if there is one.
@@ -151,7 +154,7 @@ func (x *exchange) result(err error) Result {
 // answered is the error of a conversation that began.
 func (x *exchange) answered(err error) error {
 	phase := x.phases[len(x.phases)-1].Name
-	switch failed := x.link.failed; {
+	switch failed := x.link.failed(); {
 	case isAny(failed, io.EOF, io.ErrUnexpectedEOF):
 		return downf(ReasonProtocol, "%s: connection closed by the server", phase)
 	case failed != nil:
@@ -162,12 +165,15 @@ func (x *exchange) answered(err error) error {
 
 // link is the connection of one exchange. It ends with the context, whatever
 // deadlines the code above it sets, and after readLimit bytes; and it remembers what
-// broke it. It is used by one goroutine at a time.
+// broke it.
 type link struct {
 	net.Conn
-	left   int   // bytes that may still be read
-	failed error // the first error of Read or Write
-	stop   func() bool
+	left int // bytes that may still be read
+	stop func() bool
+
+	mu     sync.Mutex // a library may still say goodbye while the result is made
+	first  error      // of Read or Write
+	sealed bool       // what happens now is not the server's doing
 }
 
 func newLink(ctx context.Context, conn net.Conn) *link {
@@ -194,12 +200,29 @@ func (l *link) Write(b []byte) (int, error) {
 }
 
 func (l *link) fail(err error) {
-	if err != nil && l.failed == nil {
-		l.failed = err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && l.first == nil && !l.sealed {
+		l.first = err
 	}
 }
 
+// seal says that the conversation is over: errors are not remembered from here on.
+func (l *link) seal() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sealed = true
+}
+
+// failed is what broke the connection; nil if nothing did.
+func (l *link) failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first
+}
+
 func (l *link) Close() error {
+	l.seal()
 	l.stop()
 	return l.Conn.Close()
 }
