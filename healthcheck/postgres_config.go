@@ -16,7 +16,9 @@ import (
 // and their kin as libpq does, into ~/.pgpass and ~/.pg_service.conf too: none of
 // that is meant for limeload. What is written here prevails over it, and what cannot
 // be written here is set in postgresConfig.
-var postgresDefaults = sync.OnceValues(func() (*pgconn.Config, error) {
+var postgresDefaults = sync.OnceValues(parsePostgresDefaults)
+
+func parsePostgresDefaults() (*pgconn.Config, error) {
 	// An absolute path as host keeps it from resolving a name and from TLS, which
 	// the exchange has spoken already; a password keeps it from password files.
 	settings := "host=/ port=1 user=limeload password=none database=postgres connect_timeout=0" +
@@ -27,7 +29,7 @@ var postgresDefaults = sync.OnceValues(func() (*pgconn.Config, error) {
 		return pgconn.ParseConfig(settings)
 	}
 	return parseWithService(settings)
-})
+}
 
 // parseWithService is for an environment that names a service, which pgconn then
 // insists on reading: it gets an empty one, through a pipe.

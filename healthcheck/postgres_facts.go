@@ -30,7 +30,7 @@ const postgresFacts = `select
 			- pg_last_wal_replay_lsn())::bigint
 	end,
 	case when pg_is_in_recovery() then
-		(extract(epoch from greatest('0', clock_timestamp() - pg_last_xact_replay_timestamp())) * 1000000)::bigint
+		(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000000)::bigint
 	end`
 
 // postgresRole is what is asked of a server that does not know all of that.
@@ -89,7 +89,7 @@ func (f *Facts) readPostgres(row [][]byte) error {
 		if err != nil {
 			return downf(ReasonProtocol, "query: %.40q is no number", text)
 		}
-		numbers[i] = n
+		numbers[i] = max(0, n) // clocks of two servers may make an age negative
 	}
 	timeline, bytes, age := numbers[1], numbers[2], numbers[3]
 	if timeline > 0 {
