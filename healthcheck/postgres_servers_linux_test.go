@@ -102,7 +102,9 @@ func TestPostgresLag(t *testing.T) {
 	}
 
 	primary.SQL("insert into filled values ('replayed before the pause')")
-	await(t, probe("probe", age, false), replica.Address(), "a replica that keeps up", isUp)
+	for replica.SQL("select count(*) from filled") != "1" {
+		time.Sleep(10 * time.Millisecond)
+	}
 	replica.SQL("select pg_wal_replay_pause()")
 	primary.SQL("insert into filled select repeat('x', 100) from generate_series(1, 10000)")
 	for _, user := range []string{"probe", "monitor"} {
