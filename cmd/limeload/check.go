@@ -81,7 +81,8 @@ func (o *checkOptions) targets(args []string, changed func(string) bool) ([]chec
 	case o.file != "":
 		return o.fileTargets(changed("timeout"))
 	}
-	health := config.Health{Type: o.kind, Timeout: o.timeout}
+	health := config.DefaultPool().Health
+	health.Type, health.Timeout = o.kind, o.timeout
 	var targets []check.Target
 	for _, a := range args {
 		t, err := check.ParseTarget(a, health)
