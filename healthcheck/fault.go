@@ -17,3 +17,8 @@ func downf(r Reason, format string, args ...any) error {
 
 func (f *fault) Error() string { return f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
+
+// localf is a fault of this machine, which says nothing about a server.
+func localf(format string, args ...any) error {
+	return &fault{Unknown, ReasonLocal, fmt.Errorf(format, args...)}
+}

@@ -27,6 +27,8 @@ const (
 	ReasonAnswer   Reason = "answer"   // the server itself says that it cannot serve
 	ReasonRole     Reason = "role"     // a primary or a replica, and the other is wanted
 	ReasonLag      Reason = "lag"      // a replica that is too far behind, or does not follow
+	ReasonAgent    Reason = "agent"    // an agent on the server says so
+	ReasonExec     Reason = "exec"     // a command says so
 
 	ReasonNotPermitted Reason = "not-permitted" // unknown: the system forbids the probe
 	ReasonLocal        Reason = "local"         // unknown: a resource of this machine is missing

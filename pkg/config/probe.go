@@ -204,6 +204,13 @@ func (h *Health) Probes() []Probe {
 	return append([]Probe{h.Probe}, h.Also...)
 }
 
+// NeedsName says whether the probe verifies a name that a target without a host does not
+// have. Databases speak no TLS over a unix socket.
+func (p *Probe) NeedsName() bool {
+	always := p.Type == HealthTLS || p.Type == HealthHTTPS || p.Type == HealthSendExpect
+	return always && p.TLS.Enabled && p.TLS.Verify && p.TLS.ServerName == ""
+}
+
 // WantedRole is the role that a backend has to have, in whichever of the probes it
 // is asked for: RolePrimary, RoleReplica or RoleAny.
 func (h *Health) WantedRole() string {

@@ -163,7 +163,7 @@ func (v *validator) unixHealth(path string, h Health) {
 			v.wrong(path+".address", "a unix socket cannot be probed by icmp; want health type tcp or none")
 		case p.Port != 0:
 			v.wrong(path+".address", "a unix socket has no port, but health.port is %d", p.Port)
-		case p.TLS.Enabled && p.TLS.Verify && p.TLS.ServerName == "":
+		case p.NeedsName():
 			v.wrong(path+".address", "a unix socket has no name to verify; want health.tls.server_name")
 		}
 	}

@@ -59,7 +59,8 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 		return err
 	}
 	next := &state{cfg: cfg}
-	updates, err := s.preparePools(old, next)
+	probers := s.probers.next()
+	updates, err := s.preparePools(old, next, probers)
 	if err == nil {
 		s.names.first(ctx)
 		err = s.prepareListeners(ctx, old, next)
@@ -69,7 +70,9 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 		return err
 	}
 	s.gate.SetLimit(b.sessions)
+	s.monitor.SetConcurrency(b.probes)
 	s.budget = b
+	s.useProbers(probers)
 	gone := s.commitPools(next, updates)
 	s.state.Store(next)
 	s.monitor.Replace(s.checks(next))
@@ -104,7 +107,7 @@ type update struct {
 }
 
 // preparePools makes the pools that are new, and works out what the others become.
-func (s *Server) preparePools(old, next *state) ([]update, error) {
+func (s *Server) preparePools(old, next *state, probers *Probers) ([]update, error) {
 	var updates []update
 	for i := range next.cfg.Pools {
 		c := &next.cfg.Pools[i]
@@ -123,6 +126,9 @@ func (s *Server) preparePools(old, next *state) ([]update, error) {
 		} else {
 			u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
 			updates = append(updates, u)
+		}
+		if err := u.pool.makeProbers(probers); err != nil {
+			return nil, err
 		}
 		next.pools = append(next.pools, u.pool)
 	}
@@ -205,10 +211,9 @@ func (s *Server) checks(st *state) []healthcheck.Check {
 		if p.cfg.Health.Type == config.HealthNone {
 			continue
 		}
-		prober := Prober(&p.cfg.Health)
 		for _, row := range p.balancer.Backends() {
 			if row.Mode != balancer.Maintenance {
-				checks = append(checks, s.check(p, row.Backend, prober))
+				checks = append(checks, s.check(p, row.Backend))
 			}
 		}
 	}
@@ -223,11 +228,12 @@ func checkID(pool string, b *balancer.Backend) string {
 
 // check is the probe of one backend. OnChange is where health reaches the
 // balancer.
-func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) healthcheck.Check {
+func (s *Server) check(p *pool, b *balancer.Backend) healthcheck.Check {
 	h, target := &p.cfg.Health, b.Value().(*proxy.Target)
+	warn := s.warner(p.cfg.Name, b.Name())
 	return healthcheck.Check{
 		ID:        checkID(p.cfg.Name, b),
-		Prober:    prober,
+		Prober:    p.probers[identity{b.Name(), b.Address()}],
 		Addresses: func() []healthcheck.Address { return ProbeAddresses(h, target.Unix, target.Addrs()) },
 		Interval:  h.Interval, FastInterval: h.FastInterval, DownInterval: h.DownInterval,
 		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall,
@@ -236,6 +242,7 @@ func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) 
 			s.log.Debug().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("verdict", r.Verdict.String()).Str("reason", r.Text()).
 				Float64("duration", r.Took.Seconds()).Msg("probe")
+			warn(r.Warning)
 		},
 		OnChange: func(c healthcheck.Change) {
 			target.HealthChanges.Add(1)
@@ -260,33 +267,6 @@ func health(s healthcheck.State) balancer.Health {
 		return balancer.Down
 	}
 	return balancer.Unchecked
-}
-
-// Prober makes the prober of a health section; nil if it wants none.
-func Prober(h *config.Health) healthcheck.Prober {
-	switch h.Type {
-	case config.HealthTCP:
-		return healthcheck.NewTCP()
-	case config.HealthICMP:
-		return healthcheck.NewICMP()
-	}
-	return nil
-}
-
-// ProbeAddresses is where a backend is probed that has a unix socket, or else these
-// addresses.
-func ProbeAddresses(h *config.Health, unix string, addrs []netip.AddrPort) []healthcheck.Address {
-	if unix != "" {
-		return []healthcheck.Address{{Path: unix}}
-	}
-	out := make([]healthcheck.Address, len(addrs))
-	for i, a := range addrs {
-		if h.Port != 0 {
-			a = netip.AddrPortFrom(a.Addr(), uint16(h.Port))
-		}
-		out[i] = healthcheck.Address{AddrPort: a}
-	}
-	return out
 }
 
 // prepareListeners binds every address that is new. One that another listener still

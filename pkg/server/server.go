@@ -27,6 +27,7 @@ type Server struct {
 	gate    splice.Gate // sessions of all listeners
 	monitor *healthcheck.Monitor
 	names   *resolver
+	probers *Probers // of the configuration that runs; guarded by applying
 
 	applying  sync.Mutex     // held for a change of configuration; guards these two
 	file      *config.Config // without overrides
@@ -58,6 +59,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		start: cfg, log: log, budget: b,
 		monitor: healthcheck.NewMonitor(healthcheck.Options{Concurrency: b.probes}),
 		names:   newResolver(log),
+		probers: NewProbers(),
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
 	}

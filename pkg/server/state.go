@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/splice"
@@ -25,6 +26,7 @@ type pool struct {
 	balancer *balancer.Pool
 	front    *proxy.Pool
 	door     *sync.Mutex // held while its listeners are suspended or resumed
+	probers  map[identity]healthcheck.Prober
 }
 
 // listener is a configured listener, running.
