@@ -191,6 +191,20 @@ func (p *Pool) HealthOf(b *Backend) Health {
 	return h
 }
 
+// healthOfAll is Health with the user that all backends have, each its own, where the pool
+// names none.
+func (p *Pool) healthOfAll() Health {
+	h := p.Health
+	for i := range p.Backends {
+		own := p.Backends[i].Health.User
+		if own == "" {
+			return p.Health
+		}
+		replace(&h.User, own)
+	}
+	return h
+}
+
 // replace sets dst to v unless that is the zero value.
 func replace[T comparable](dst *T, v T) {
 	var zero T

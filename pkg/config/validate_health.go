@@ -61,12 +61,15 @@ func (v *validator) probe(path string, p Probe) {
 	v.command(path+".exec.command", p)
 }
 
+// keyType is a key, or a table with all that is in it, and the types that it is for.
+type keyType struct {
+	key   string
+	types []string
+}
+
 // keyTypes says which types a key makes sense for. The others ignore it, which would
 // be a surprise where somebody wrote it.
-var keyTypes = []struct {
-	key   string // a table stands for all that is in it
-	types []string
-}{
+var keyTypes = []keyType{
 	{"user", []string{HealthPostgres, HealthMySQL, HealthRedis, HealthHTTP, HealthHTTPS, HealthSendExpect, HealthExec}},
 	{"password", []string{HealthPostgres, HealthMySQL, HealthRedis, HealthHTTP, HealthHTTPS, HealthSendExpect, HealthExec}},
 	{"database", []string{HealthPostgres, HealthMySQL}},
@@ -113,6 +116,11 @@ func isDefault(p Probe, key string) bool {
 	return reflect.DeepEqual(a.Interface(), b.Interface())
 }
 
+// usesKey says whether a key of keyTypes means something to a type.
+func usesKey(key, typ string) bool {
+	return slices.ContainsFunc(keyTypes, func(k keyType) bool { return k.key == key && slices.Contains(k.types, typ) })
+}
+
 func (v *validator) probeHost(path, host string) {
 	if _, err := parseHost(host, false); err != nil {
 		v.wrong(path, "%s", err)
@@ -157,10 +165,11 @@ func (v *validator) probeTLS(path string, p Probe) {
 	if p.TLS.ServerName != "" {
 		v.probeHost(path+".server_name", p.TLS.ServerName)
 	}
-	if !p.TLS.Enabled && (p.Type == HealthTLS || p.Type == HealthHTTPS) {
+	switch {
+	case p.TLS.Enabled:
+	case p.Type == HealthTLS || p.Type == HealthHTTPS:
 		v.wrong(path+".enabled", "health type %s is always encrypted", p.Type)
-	}
-	if !p.TLS.Enabled && !isDefault(p, "tls") && slices.Contains(HealthTypes(), p.Type) {
+	case usesKey("tls", p.Type) && !isDefault(p, "tls"):
 		v.wrong(path, "is not used; want enabled = true, too")
 	}
 	if !p.TLS.Verify && p.TLS.CAFile != "" {
@@ -312,21 +321,12 @@ func (v *validator) backendHealth(path string, p *Pool, b *Backend) {
 			section = alsoPath("health", i-1)
 		}
 		v.place(path, section, probe, b)
-		if own.User != "" && p.Health.User == "" && i == 0 && h.Type != HealthNone {
-			v.replaceable(path+".health.user", "user", h.Type)
-		}
+	}
+	if own.User != "" && !usesKey("user", h.Type) && slices.Contains(HealthTypes(), h.Type) {
+		v.wrong(path+".health.user", "means nothing to health type %s of the pool", h.Type)
 	}
 	if b.Address.Network == Unix {
 		v.unixHealth(path, h)
-	}
-}
-
-// replaceable checks that a key replaces one that means something.
-func (v *validator) replaceable(at, key, typ string) {
-	for _, k := range keyTypes {
-		if k.key == key && !slices.Contains(k.types, typ) {
-			v.wrong(at, "means nothing to health type %s of the pool", typ)
-		}
 	}
 }
 

@@ -24,7 +24,7 @@ func (v *validator) pool(i int, p Pool) {
 	v.oneOf(path+".when_down", p.WhenDown, "value", WhenDowns())
 	v.positive(path+".connect.timeout", p.Connect.Timeout)
 	v.inRange(path+".connect.attempts", p.Connect.Attempts, 1, maxAttempts)
-	v.health(path+".health", p.Health)
+	v.health(path+".health", p.healthOfAll())
 	v.sources(path+".source", p.Source)
 	v.backends(i, p)
 }
