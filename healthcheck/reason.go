@@ -35,6 +35,15 @@ const (
 	ReasonCanceled     Reason = "canceled"      // unknown: the caller lost interest
 )
 
+// Reasons returns all of them.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonRefused, ReasonTimeout, ReasonUnreachable, ReasonReset, ReasonDNS,
+		ReasonTLS, ReasonAuth, ReasonProtocol, ReasonAnswer, ReasonRole, ReasonLag, ReasonAgent, ReasonExec,
+		ReasonNotPermitted, ReasonLocal, ReasonCanceled,
+	}
+}
+
 // text is what a person reads; empty where the error itself says more.
 func (r Reason) text() string {
 	switch r {
