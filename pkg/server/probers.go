@@ -146,11 +146,14 @@ type maker struct {
 }
 
 func (m *maker) make() (healthcheck.Prober, error) {
-	t, err := m.tls()
-	if err != nil {
+	switch t, err := m.tls(); {
+	case err != nil:
 		return nil, err
+	case t == nil:
+		return m.prober(nil), nil
+	default:
+		return healthcheck.WarnOfExpiry(m.prober(t), m.probe.TLS.Warn), nil
 	}
-	return healthcheck.WarnOfExpiry(m.prober(t), m.probe.TLS.Warn), nil
 }
 
 // prober makes the prober of each type; t is nil without TLS.
