@@ -207,13 +207,21 @@ func (v *validator) header(path, name, value string) {
 		v.wrong(path, "%q is no header's name", name)
 	case strings.EqualFold(name, "host"):
 		v.wrong(path, "is what http.host is for")
-	case strings.EqualFold(name, "authorization") && !isSecret:
+	case holdsSecret(name) && !isSecret:
 		v.wrong(path, `a secret is not written here; want user and password, or "file:/path" or "env:NAME", where it is read`)
 	case err != nil:
 		v.wrong(path, "%s", err)
 	case strings.ContainsFunc(value, bad):
 		v.wrong(path, "%q is no header's value", value)
 	}
+}
+
+// holdsSecret says whether a header is there to hold a secret, going by its name: the
+// configuration is shown, with the values of headers.
+func holdsSecret(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"authorization", "cookie", "token", "secret", "password", "api-key", "apikey"},
+		func(word string) bool { return strings.Contains(name, word) })
 }
 
 // SecretHeader answers where the value of a header is read, if it is a reference.
