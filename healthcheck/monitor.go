@@ -87,11 +87,11 @@ type Options struct {
 //
 // All methods may be called at any time, from callbacks too.
 type Monitor struct {
-	limit int
-	rand  func() float64
-	wake  chan struct{} // holds a token when Run has to look at the queue again
+	rand func() float64
+	wake chan struct{} // holds a token when Run has to look at the queue again
 
 	mu      sync.Mutex
+	limit   int
 	tasks   map[string]*task
 	queue   queue // the tasks that are not probing
 	probing int   // how many are
@@ -263,6 +263,15 @@ func (m *Monitor) poke() {
 	case m.wake <- struct{}{}:
 	default:
 	}
+}
+
+// SetConcurrency changes Options.Concurrency; less than 1 is the default. Probes under
+// way are not ended by it.
+func (m *Monitor) SetConcurrency(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = positive(n, defaultConcurrency)
+	m.poke()
 }
 
 // Put adds checks. Where one of the same ID exists, it takes over the new

@@ -200,6 +200,31 @@ func TestMonitorBoundsConcurrencyAndStarvesNobody(t *testing.T) {
 	})
 }
 
+func TestMonitorConcurrencyChanges(t *testing.T) {
+	bubble(t, Options{Concurrency: 2}, func(t *testing.T, m *Monitor) {
+		var old []string
+		for _, limit := range []int{2, 9, 4} {
+			m.SetConcurrency(limit)
+			pass(10 * time.Second)
+			s := newScript("O")
+			s.takes = 100 * time.Millisecond
+			var checks []Check
+			for i := range 20 {
+				checks = append(checks, check(fmt.Sprint(limit, "/", i), s))
+			}
+			m.Replace(old, checks)
+			old = nil
+			for _, c := range checks {
+				old = append(old, c.ID)
+			}
+			pass(10 * time.Second)
+			if s.most != limit {
+				t.Errorf("probes at once: got %d; want %d", s.most, limit)
+			}
+		}
+	})
+}
+
 func TestMonitorSpreadsLaterProbes(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -2,6 +2,7 @@ package healthcheck
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -71,11 +72,19 @@ type Result struct {
 	Facts   Facts         // what the server told of itself, whatever the verdict
 	Phases  []Phase       // in the order in which they happened
 	Took    time.Duration // all phases together
+	Warning string        // what a person should look at although it decides nothing; mostly empty
 }
 
 // Text tells a person why a probe did not come out up; it is empty when it did.
 func (r Result) Text() string {
+	var part *partError
+	if errors.As(r.Err, &part) {
+		return part.Error()
+	}
 	if text := r.Reason.text(); text != "" {
+		if last := len(r.Phases) - 1; last > 0 && r.Phases[last].Name != "connect" {
+			text += " during " + r.Phases[last].Name
+		}
 		return text
 	}
 	if r.Err != nil {

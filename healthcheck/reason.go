@@ -21,10 +21,28 @@ const (
 	ReasonReset       Reason = "reset"       // the connection was cut while it was made
 	ReasonDNS         Reason = "dns"         // the host name has never been resolved
 
+	ReasonTLS      Reason = "tls"      // no TLS, or a certificate that is not trusted
+	ReasonAuth     Reason = "auth"     // the server does not let the probe in
+	ReasonProtocol Reason = "protocol" // what came is not what such a server says
+	ReasonAnswer   Reason = "answer"   // the server itself says that it cannot serve
+	ReasonRole     Reason = "role"     // a primary or a replica, and the other is wanted
+	ReasonLag      Reason = "lag"      // a replica that is too far behind, or does not follow
+	ReasonAgent    Reason = "agent"    // an agent on the server says so
+	ReasonExec     Reason = "exec"     // a command says so
+
 	ReasonNotPermitted Reason = "not-permitted" // unknown: the system forbids the probe
 	ReasonLocal        Reason = "local"         // unknown: a resource of this machine is missing
 	ReasonCanceled     Reason = "canceled"      // unknown: the caller lost interest
 )
+
+// Reasons returns all of them.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonRefused, ReasonTimeout, ReasonUnreachable, ReasonReset, ReasonDNS,
+		ReasonTLS, ReasonAuth, ReasonProtocol, ReasonAnswer, ReasonRole, ReasonLag, ReasonAgent, ReasonExec,
+		ReasonNotPermitted, ReasonLocal, ReasonCanceled,
+	}
+}
 
 // text is what a person reads; empty where the error itself says more.
 func (r Reason) text() string {
@@ -86,6 +104,10 @@ var causes = []struct {
 func judge(ctx context.Context, err error) (Verdict, Reason) {
 	if err == nil {
 		return Up, ""
+	}
+	var f *fault
+	if errors.As(err, &f) {
+		return f.verdict, f.reason
 	}
 	for _, c := range causes {
 		if errors.Is(err, c.err) {

@@ -20,6 +20,7 @@ else
 	need "/usr/lib/postgresql/*/bin/postgres" postgresql
 	need "psql" postgresql-client
 	need "redis-server" redis-server
+	need "mariadbd /usr/sbin/mariadbd" mariadb-server
 	need "ip" iproute2
 	need "promtool" prometheus
 	need "chromium" chromium

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,9 +17,11 @@ import (
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	file, pool, kind, output string
-	timeout, interval        time.Duration
-	count                    int
+	file, pool, output string
+	timeout, interval  time.Duration
+	count              int
+	watch              bool
+	probe              probeFlags
 }
 
 func newCheck() *cobra.Command {
@@ -32,10 +32,17 @@ func newCheck() *cobra.Command {
 		Long: `Probe targets side by side and print a line for each: those of the command line,
 or with -c exactly what the file has probed.
 
+A line tells how long each phase took, and what the server said of itself: role, lag,
+timeline, version, and how long its certificate is valid.
+
 Exit status: 0 all are up, 1 one is down, 2 usage or configuration, 3 could not tell.`,
 		Example: `  limeload check 10.0.0.11:5432 10.0.0.12:5432
   limeload check --type icmp 10.0.0.11
-  limeload check -c /etc/limeload/limeload.toml --pool postgres -o json`,
+  limeload check --type postgres --user probe --password-file pw --role primary db1:5432 db2:5432
+  limeload check --type https --path /healthz --status 200 web:443
+  limeload check --type send-expect --send 'PING\r\n' --expect +PONG cache:6379
+  limeload check -c /etc/limeload/limeload.toml --pool postgres -o json
+  limeload check -c /etc/limeload/limeload.toml --watch`,
 		RunE: func(c *cobra.Command, args []string) error {
 			targets, err := o.targets(args, c.Flags().Changed)
 			if err != nil {
@@ -49,23 +56,25 @@ Exit status: 0 all are up, 1 one is down, 2 usage or configuration, 3 could not 
 	f := c.Flags()
 	f.StringVarP(&o.file, "config", "c", "", "probe the backends of this configuration `file`")
 	f.StringVar(&o.pool, "pool", "", "only this pool of the file, by `name`")
-	f.StringVar(&o.kind, "type", config.HealthTCP, "`type` of probe for targets: tcp, icmp")
 	f.DurationVar(&o.timeout, "timeout", time.Second, "`duration` that one probe may take")
 	f.IntVar(&o.count, "count", 1, "`number` of probes of each target; all must pass")
 	f.DurationVar(&o.interval, "interval", time.Second, "`duration` from one probe to the next")
+	f.BoolVarP(&o.watch, "watch", "w", false, "probe until interrupted, and print what changes")
 	f.StringVarP(&o.output, "output", "o", "text", "`format`: text, json")
+	o.probe.add(f)
 	return c
 }
 
 // targets reads the arguments; changed tells which flags were given.
 func (o *checkOptions) targets(args []string, changed func(string) bool) ([]check.Target, error) {
+	probeFlag, withProbe := o.probe.given(changed)
 	switch {
 	case o.output != "text" && o.output != "json":
 		return nil, fmt.Errorf("--output %s: want text or json", o.output)
-	case o.kind != config.HealthTCP && o.kind != config.HealthICMP:
-		return nil, fmt.Errorf("--type %s: want tcp or icmp", o.kind)
 	case o.count < 1:
 		return nil, fmt.Errorf("--count %d: want 1 or more", o.count)
+	case o.watch && changed("count"):
+		return nil, errors.New("--watch and --count do not go together")
 	case o.timeout <= 0:
 		return nil, fmt.Errorf("--timeout %s: want more than 0s", o.timeout)
 	case o.interval < 0:
@@ -76,21 +85,16 @@ func (o *checkOptions) targets(args []string, changed func(string) bool) ([]chec
 		return nil, errors.New("check: which targets? Name some as host:port, or use -c FILE")
 	case o.file != "" && len(args) > 0:
 		return nil, errors.New("check: targets and -c FILE do not go together")
-	case o.file != "" && changed("type"):
-		return nil, errors.New("--type does not go with -c FILE, which says how to probe")
+	case o.file != "" && withProbe:
+		return nil, fmt.Errorf("--%s does not go with -c FILE, which says how to probe", probeFlag)
 	case o.file != "":
 		return o.fileTargets(changed("timeout"))
 	}
-	health := config.Health{Type: o.kind, Timeout: o.timeout}
-	var targets []check.Target
-	for _, a := range args {
-		t, err := check.ParseTarget(a, health)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, t)
+	probe, err := o.probe.probe(changed)
+	if err != nil {
+		return nil, err
 	}
-	return targets, nil
+	return check.ParseTargets(args, config.Health{Probe: probe, Timeout: o.timeout})
 }
 
 func (o *checkOptions) fileTargets(withTimeout bool) ([]check.Target, error) {
@@ -98,31 +102,39 @@ func (o *checkOptions) fileTargets(withTimeout bool) ([]check.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets, err := check.FromConfig(cfg, o.pool)
-	if err != nil {
-		return nil, fmt.Errorf("--pool: %w", err)
+	if o.pool != "" && cfg.Pool(o.pool) == nil {
+		return nil, fmt.Errorf("--pool: no pool %q in the file", o.pool)
 	}
+	targets, err := check.FromConfig(cfg, o.pool)
 	for i := range targets {
 		if withTimeout {
 			targets[i].Health.Timeout = o.timeout
 		}
 	}
-	return targets, nil
+	return targets, err
 }
 
 func (o *checkOptions) run(ctx context.Context, w io.Writer, targets []check.Target) error {
-	var all []check.Outcome
-	print := textPrinter(w, targets)
-	check.Run(ctx, targets, o.count, o.interval, func(out check.Outcome) {
-		all = append(all, out)
-		if o.output == "text" {
-			print(&out)
-		}
-	})
-	if o.output == "json" {
-		printJSON(w, all)
+	latest := make([]check.Outcome, 0, len(targets)*o.count)
+	print, rounds := o.printer(w, targets), o.count
+	if o.watch {
+		rounds = 0
+		print = changesOnly(print)
 	}
-	switch check.Verdict(all) {
+	check.Run(ctx, targets, rounds, o.interval, func(out check.Outcome) {
+		switch {
+		case o.watch && out.Result.Reason == healthcheck.ReasonCanceled:
+			return // interrupted: nothing new is known
+		case o.watch && len(latest) == len(targets):
+			latest = latest[1:]
+		}
+		latest = append(latest, out)
+		print(&out)
+	})
+	if o.output == "json" && !o.watch {
+		printJSON(w, latest)
+	}
+	switch check.Verdict(latest) {
 	case healthcheck.Down:
 		return &exitError{status: exitFailed}
 	case healthcheck.Unknown:
@@ -131,75 +143,39 @@ func (o *checkOptions) run(ctx context.Context, w io.Writer, targets []check.Tar
 	return nil
 }
 
-// textPrinter prints a line per outcome, in columns as wide as the targets need.
-func textPrinter(w io.Writer, targets []check.Target) func(*check.Outcome) {
-	width := 0
-	for i := range targets {
-		width = max(width, len(label(&targets[i])))
-	}
-	return func(o *check.Outcome) {
-		fmt.Fprintf(w, "%-*s  %-4s  %s\n", width, label(o.Target), o.Verdict, detail(o))
-	}
-}
-
-func label(t *check.Target) string {
+// printer prints outcomes as they come; but JSON, which is one document, at the end.
+func (o *checkOptions) printer(w io.Writer, targets []check.Target) func(*check.Outcome) {
 	switch {
-	case t.Pool == "":
-		return t.Name()
-	case t.Backend == t.Name():
-		return t.Pool + "/" + t.Backend
+	case o.output == "text":
+		return textPrinter(w, targets, o.watch)
+	case o.watch:
+		return jsonLinePrinter(w)
 	}
-	return t.Pool + "/" + t.Backend + " " + t.Name()
+	return func(*check.Outcome) {}
 }
 
-// detail is what took how long, or what is wrong.
-func detail(o *check.Outcome) string {
-	if o.Verdict != healthcheck.Up {
-		if o.Took == 0 {
-			return o.Reason
+// changesOnly calls print with what differs from the outcome before of the same target:
+// in the verdict and its reason, or in what a server is. How long phases took and how far a
+// replica is behind differ each time.
+func changesOnly(print func(*check.Outcome)) func(*check.Outcome) {
+	type essence struct {
+		verdict       healthcheck.Verdict
+		reason        healthcheck.Reason
+		facts         healthcheck.Facts
+		text, warning string
+	}
+	last := map[*check.Target]essence{}
+	return func(o *check.Outcome) {
+		now := essence{verdict: o.Result.Verdict, reason: o.Result.Reason, facts: o.Result.Facts, warning: o.Result.Warning}
+		now.facts.Lag, now.facts.HasLag = healthcheck.Lag{}, false
+		if now.reason == healthcheck.ReasonLag {
+			now.facts.Share = 0
+		} else {
+			now.text = o.Why()
 		}
-		return fmt.Sprintf("%s (%s)", o.Reason, milliseconds(o.Took))
-	}
-	phases := make([]string, len(o.Phases))
-	for i, p := range o.Phases {
-		phases[i] = p.Name + " " + milliseconds(p.Took)
-	}
-	return strings.Join(phases, ", ")
-}
-
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1fms", float64(d)/float64(time.Millisecond))
-}
-
-// outcomeJSON is what scripts read: fields are added, never renamed.
-type outcomeJSON struct {
-	Target  string      `json:"target"`
-	Pool    string      `json:"pool"`
-	Backend string      `json:"backend"`
-	Round   int         `json:"round"`
-	State   string      `json:"state"`
-	Reason  string      `json:"reason"`
-	Took    float64     `json:"took_ms"`
-	Phases  []phaseJSON `json:"phases"`
-}
-
-type phaseJSON struct {
-	Name string  `json:"name"`
-	Took float64 `json:"ms"`
-}
-
-func printJSON(w io.Writer, outcomes []check.Outcome) {
-	rows := make([]outcomeJSON, len(outcomes))
-	for i, o := range outcomes {
-		rows[i] = outcomeJSON{
-			Target: o.Target.Name(), Pool: o.Target.Pool, Backend: o.Target.Backend, Round: o.Round,
-			State: o.Verdict.String(), Reason: o.Reason, Took: float64(o.Took) / 1e6, Phases: []phaseJSON{},
-		}
-		for _, p := range o.Phases {
-			rows[i].Phases = append(rows[i].Phases, phaseJSON{p.Name, float64(p.Took) / 1e6})
+		if before, seen := last[o.Target]; !seen || before != now {
+			last[o.Target] = now
+			print(o)
 		}
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.Encode(rows)
 }

@@ -3,12 +3,15 @@ package main
 import (
 	"flag"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/splice"
 )
@@ -77,7 +80,7 @@ func TestExamplesLoad(t *testing.T) {
 		})
 	}
 	blocks := regexp.MustCompile("(?s)```toml\n(.*?)```")
-	for _, name := range []string{"README.md", "docs/configuration.md", "docs/dashboard.md"} {
+	for _, name := range []string{"README.md", "docs/configuration.md", "docs/dashboard.md", "docs/health.md"} {
 		for i, m := range blocks.FindAllStringSubmatch(read(t, name), -1) {
 			t.Run(fmt.Sprintf("%s-%d", filepath.Base(name), i), func(t *testing.T) {
 				cfg, err := config.Parse(name, []byte(m[1]))
@@ -117,6 +120,46 @@ func TestLinks(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), m[1])); err != nil {
 				t.Errorf("%s: the link %s leads nowhere", filepath.Base(doc), m[1])
+			}
+		}
+	}
+}
+
+// Each prober has a section, which tells how to try it.
+func TestProbersAreDocumented(t *testing.T) {
+	doc := read(t, "docs/health.md")
+	for _, kind := range config.HealthTypes() {
+		if kind == config.HealthNone || kind == config.HealthHTTPS {
+			continue // the latter is with http
+		}
+		if !regexp.MustCompile(`(?m)^### (.*, )?` + kind + `(, .*)?$`).MatchString(doc) {
+			t.Errorf("docs/health.md has no section on %s", kind)
+		}
+	}
+}
+
+// Whoever reads the JSON of check finds its fields and codes in the documentation.
+func TestCheckFieldsAreDocumented(t *testing.T) {
+	doc := read(t, "docs/health.md")
+	for f := range fieldNames(outcomeJSON{}) {
+		if !strings.Contains(doc, "`"+f+"`") {
+			t.Errorf("docs/health.md does not explain the field %s", f)
+		}
+	}
+	for _, r := range healthcheck.Reasons() {
+		if !strings.Contains(doc, "`"+string(r)+"`") {
+			t.Errorf("docs/health.md does not explain the code %s", r)
+		}
+	}
+}
+
+// fieldNames are the names that JSON has for the fields of a struct.
+func fieldNames(v any) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !yield(name) {
+				return
 			}
 		}
 	}

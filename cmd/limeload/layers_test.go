@@ -58,7 +58,7 @@ var layers = []layer{
 	{"pkg/watch", "", "github.com/fsnotify/fsnotify"},
 
 	{"pkg/config", "", "github.com/pelletier/go-toml/v2"},
-	{"healthcheck", "", "golang.org/x/sys golang.org/x/net"},
+	{"healthcheck", "", "golang.org/x/sys golang.org/x/net github.com/jackc/pgx/v5 github.com/go-sql-driver/mysql"},
 	{"balancer", "", ""},
 	{"splice", "splice/internal/sys", "golang.org/x/sys"},
 

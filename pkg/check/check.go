@@ -9,7 +9,6 @@ package check
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -19,37 +18,28 @@ import (
 	"github.com/limeload/limeload/pkg/server"
 )
 
-// Target is one thing to probe.
-type Target struct {
-	Pool, Backend string // empty for a target of the command line
-	Address       config.Address
-	Health        config.Health // type, timeout and port are used
-}
-
-// Name is the address as a person writes it.
-func (t *Target) Name() string {
-	if t.Address.Network == config.TCP && t.Address.Port == 0 {
-		return t.Address.Host // ICMP
-	}
-	return t.Address.String()
-}
-
 // Outcome is one probe of one target.
 type Outcome struct {
-	Target  *Target
-	Round   int // from 1
-	Verdict healthcheck.Verdict
-	Reason  string // why it is not up, for people
-	Phases  []healthcheck.Phase
-	Took    time.Duration
+	Target *Target
+	Round  int                // from 1
+	Result healthcheck.Result // with the phase "resolve" before the others, for a host name
+	At     time.Time          // when it ended
+}
+
+// Why tells a person why it is not up; empty if it is.
+func (o *Outcome) Why() string {
+	if o.Result.Reason == healthcheck.ReasonDNS && o.Result.Err != nil {
+		return "dns: " + o.Result.Err.Error()
+	}
+	return o.Result.Text()
 }
 
 // Verdict sums outcomes up: down if any is down, else unknown if any is unknown,
-// else up.
+// else up, which a degraded one is as well.
 func Verdict(outcomes []Outcome) healthcheck.Verdict {
 	sum := healthcheck.Up
 	for i := range outcomes {
-		switch outcomes[i].Verdict {
+		switch outcomes[i].Result.Verdict {
 		case healthcheck.Down:
 			return healthcheck.Down
 		case healthcheck.Unknown:
@@ -59,61 +49,13 @@ func Verdict(outcomes []Outcome) healthcheck.Verdict {
 	return sum
 }
 
-// FromConfig lists the backends of a configuration, or of one pool of it.
-func FromConfig(c *config.Config, pool string) ([]Target, error) {
-	if pool != "" && c.Pool(pool) == nil {
-		return nil, fmt.Errorf("no pool %q in the file", pool)
-	}
-	var targets []Target
-	for i := range c.Pools {
-		p := &c.Pools[i]
-		if pool != "" && p.Name != pool {
-			continue
-		}
-		for _, b := range p.Backends {
-			targets = append(targets, Target{Pool: p.Name, Backend: b.Name, Address: b.Address, Health: p.Health})
-		}
-	}
-	return targets, nil
-}
-
-// ParseTarget parses host:port, [v6]:port or unix:/path; for ICMP a host alone is
-// enough.
-func ParseTarget(text string, h config.Health) (Target, error) {
-	if h.Type == config.HealthICMP {
-		if ip, err := netip.ParseAddr(text); err == nil {
-			return Target{Address: config.Address{Network: config.TCP, Host: ip.String()}, Health: h}, nil
-		}
-		if _, _, err := net.SplitHostPort(text); err != nil && validHost(text) {
-			return Target{Address: config.Address{Network: config.TCP, Host: text}, Health: h}, nil
-		}
-	}
-	a, err := config.ParseAddress(text)
-	switch {
-	case err != nil:
-		return Target{}, err
-	case a.Network == config.Unix && h.Type == config.HealthICMP:
-		return Target{}, fmt.Errorf("%s: icmp needs a host, not a unix socket", text)
-	case a.Network == config.TCP && a.Host == "":
-		return Target{}, fmt.Errorf("%s: host is missing; want host:port", text)
-	case a.Network == config.TCP && a.Port == 0 && h.Type != config.HealthICMP:
-		return Target{}, fmt.Errorf("%s: port 0 is out of range 1..65535", text)
-	}
-	return Target{Address: a, Health: h}, nil
-}
-
-func validHost(s string) bool {
-	_, err := config.ParseAddress(net.JoinHostPort(s, "1"))
-	return err == nil
-}
-
-// Run probes all targets side by side, rounds times, every interval, and calls
-// each with every outcome: round by round, in the order of the targets. It stops
-// early when ctx ends.
+// Run probes all targets side by side, rounds times (0 is without end), every interval,
+// and calls each with every outcome: round by round, in the order of the targets. It
+// ends early when ctx does; probes that are cut short by that are unknown, "canceled".
 func Run(ctx context.Context, targets []Target, rounds int, interval time.Duration, each func(Outcome)) {
 	tick := time.NewTicker(max(interval, time.Millisecond))
 	defer tick.Stop()
-	for round := 1; round <= rounds && ctx.Err() == nil; round++ {
+	for round := 1; ctx.Err() == nil; round++ {
 		runRound(ctx, targets, round, each)
 		if round == rounds {
 			return
@@ -137,9 +79,7 @@ func runRound(ctx context.Context, targets []Target, round int, each func(Outcom
 		go func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			o := probe(ctx, &targets[i])
-			o.Round = round
-			done[i] <- o
+			done[i] <- Outcome{Target: &targets[i], Round: round, Result: probe(ctx, &targets[i]), At: time.Now()}
 		}()
 	}
 	for _, c := range done {
@@ -147,33 +87,35 @@ func runRound(ctx context.Context, targets []Target, round int, each func(Outcom
 	}
 }
 
-// probe resolves and asks one target; the timeout of its health bounds both
-// together.
-func probe(ctx context.Context, t *Target) Outcome {
-	o := Outcome{Target: t, Verdict: healthcheck.Unknown}
-	prober := server.Prober(&t.Health)
-	if prober == nil {
-		o.Reason = "no probe is configured (health type none)"
-		return o
+// errNoProbe is a target of a pool of health type none.
+var errNoProbe = errors.New("no probe is configured (health type none)")
+
+// probe resolves and asks one target; the timeout of its health bounds both together.
+func probe(ctx context.Context, t *Target) healthcheck.Result {
+	if t.Prober == nil {
+		return healthcheck.Result{Verdict: healthcheck.Unknown, Err: errNoProbe}
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.Health.Timeout)
 	defer cancel()
 	start := time.Now()
 	addrs, err := resolve(ctx, t.Address)
+	took := time.Since(start)
+	to := server.ProbeAddresses(&t.Health, t.Address.Path, addrs)
+	if err != nil && len(to) == 0 {
+		return healthcheck.Result{
+			Verdict: healthcheck.Down, Reason: healthcheck.ReasonDNS, Err: dnsError(ctx, err),
+			Phases: []healthcheck.Phase{{Name: "resolve", Took: took}}, Took: took,
+		}
+	}
+	r := healthcheck.ProbeAny(ctx, t.Prober, to)
 	if t.Address.Network == config.TCP && !t.Address.IP().IsValid() {
-		o.Phases = append(o.Phases, healthcheck.Phase{Name: "resolve", Took: time.Since(start)})
+		r.Phases = append([]healthcheck.Phase{{Name: "resolve", Took: took}}, r.Phases...)
+		r.Took += took
 	}
-	if err != nil {
-		o.Verdict, o.Reason = healthcheck.Down, reason(ctx, err)
-	} else {
-		r := healthcheck.ProbeAny(ctx, prober, server.ProbeAddresses(&t.Health, t.Address.Path, addrs))
-		o.Verdict, o.Reason = r.Verdict, r.Text()
-		o.Phases = append(o.Phases, r.Phases...)
-	}
-	o.Took = time.Since(start)
-	return o
+	return r
 }
 
+// resolve answers the addresses of a, which are none for a unix socket.
 func resolve(ctx context.Context, a config.Address) ([]netip.AddrPort, error) {
 	if a.Network == config.Unix {
 		return nil, nil
@@ -189,13 +131,14 @@ func resolve(ctx context.Context, a config.Address) ([]netip.AddrPort, error) {
 	return addrs, err
 }
 
-func reason(ctx context.Context, err error) string {
+// dnsError is the error of a lookup without the names that are in it twice.
+func dnsError(ctx context.Context, err error) error {
 	var dns *net.DNSError
 	switch {
 	case ctx.Err() == context.DeadlineExceeded:
-		return "dns: timeout"
+		return errors.New("timeout")
 	case errors.As(err, &dns):
-		return "dns: " + dns.Err
+		return errors.New(dns.Err)
 	}
-	return "dns: " + err.Error()
+	return err
 }

@@ -36,6 +36,7 @@ type Config struct {
 	Engine    Engine     `toml:"engine"`
 	Admin     Admin      `toml:"admin"`
 	Shutdown  Shutdown   `toml:"shutdown"`
+	Health    Checking   `toml:"health"`
 	Listeners []Listener `toml:"listener"`
 	Pools     []Pool     `toml:"pool"`
 
@@ -118,6 +119,13 @@ type Shutdown struct {
 	DrainTimeout time.Duration `toml:"drain_timeout"`
 }
 
+// Checking bounds the probes of all pools together.
+type Checking struct {
+	// Concurrency is how many backends are probed at one time, 1..4096; 0 is what
+	// the limit of file descriptors allows, 256 at most.
+	Concurrency int `toml:"concurrency"`
+}
+
 // Listener takes clients in and hands them to a pool.
 type Listener struct {
 	// Name is unique among listeners; it is a metric label and a log field.
@@ -162,7 +170,7 @@ type Pool struct {
 
 	// HashKey is the secret of ip-hash. Instances with the same key and
 	// backends send a client to the same one; empty is a fixed built-in key.
-	HashKey string `toml:"hash_key"`
+	HashKey string `toml:"hash_key,secret"`
 
 	// HashSlots is the size of the table of ip-hash: a prime up to 16777213,
 	// not smaller than the number of backends. 0 is DefaultHashSlots, or
@@ -205,16 +213,16 @@ type Connect struct {
 	Attempts int `toml:"attempts"`
 }
 
-// Health is how backends are probed.
+// Health is how backends are probed: what they are asked, and how often.
 type Health struct {
-	// Type is one of HealthTypes.
-	Type string `toml:"type"`
+	Probe
 
 	// Interval is the time from one probe to the next; at least 1ms.
 	Interval time.Duration `toml:"interval"`
 
-	// Timeout bounds one probe: at least 1ms, at most Interval. Where it is
-	// not written, it is 1s or Interval, whichever is shorter.
+	// Timeout bounds one probe, those under also included: at least 1ms, at most
+	// Interval. Where it is not written, it is 1s or Interval, whichever is
+	// shorter.
 	Timeout time.Duration `toml:"timeout"`
 
 	// Rise is how many good probes in a row bring a backend up, 1..1000.
@@ -230,17 +238,10 @@ type Health struct {
 	// DownInterval replaces Interval while a backend is down; 0 is Interval.
 	DownInterval time.Duration `toml:"down_interval"`
 
-	// Port is probed instead of the backend's own, 0..65535; 0 is the
-	// backend's own.
-	Port int `toml:"port"`
+	// Also are asked after Probe, one after the other: a backend is up when all
+	// say so. They take nothing over from Probe.
+	Also []Probe `toml:"also"`
 }
-
-// Values of Health.Type.
-const (
-	HealthNone = "none"
-	HealthTCP  = "tcp"
-	HealthICMP = "icmp"
-)
 
 // Backend is one server of a pool.
 type Backend struct {
@@ -261,6 +262,9 @@ type Backend struct {
 
 	// Backup backends are used only while no other is usable.
 	Backup bool `toml:"backup"`
+
+	// Health replaces what is different here in the pool's Health.
+	Health BackendHealth `toml:"health"`
 }
 
 // MaxWeight is the greatest Backend.Weight.
@@ -298,6 +302,3 @@ func EngineTypes() []string { return []string{EngineAuto, EngineSplice, EngineCo
 
 // WhenDowns returns the values of Pool.WhenDown.
 func WhenDowns() []string { return []string{WhenDownReset, WhenDownUnlisten} }
-
-// HealthTypes returns the values of Health.Type.
-func HealthTypes() []string { return []string{HealthNone, HealthTCP, HealthICMP} }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ func (d *decoder) table(path string, doc map[string]any, v reflect.Value) {
 			d.src.report(join(path, key), unknownKey(key, known))
 			continue
 		}
-		d.value(join(path, key), raw, v.Field(known[i].index))
+		d.value(join(path, key), raw, known[i].of(v))
 	}
 }
 
@@ -54,6 +55,24 @@ func (d *decoder) value(path string, raw any, v reflect.Value) {
 		list(d, path, raw, dst, zero[Address])
 	case *[]netip.Addr:
 		list(d, path, raw, dst, zero[netip.Addr])
+	case *Reference:
+		text(d, path, raw, dst, ParseReference)
+	case *MaxLag:
+		text(d, path, raw, dst, parseMaxLag)
+	case *Hex:
+		text(d, path, raw, dst, parseHex)
+	case **regexp.Regexp:
+		text(d, path, raw, dst, parseRegexp)
+	case *StatusRange:
+		text(d, path, raw, dst, parseStatus)
+	case *map[string]string:
+		d.strings(path, raw, dst)
+	case *[]StatusRange:
+		list(d, path, raw, dst, zero[StatusRange])
+	case *[]Step:
+		list(d, path, raw, dst, zero[Step])
+	case *[]Probe:
+		list(d, path, raw, dst, DefaultProbe)
 	case *[]Listener:
 		list(d, path, raw, dst, DefaultListener)
 	case *[]Pool:
@@ -92,7 +111,24 @@ func list[T any](d *decoder, path string, raw any, dst *[]T, fresh func() T) {
 
 func zero[T any]() (z T) { return }
 
-// chain reads algorithms: one as a string, or several as an array.
+// strings reads a table in which every key is free, and every value a string.
+func (d *decoder) strings(path string, raw any, dst *map[string]string) {
+	doc, ok := raw.(map[string]any)
+	if !ok {
+		d.wrongType(path, raw, reflect.TypeFor[map[string]string]())
+		return
+	}
+	if *dst = nil; len(doc) > 0 { // an empty table is none
+		*dst = make(map[string]string, len(doc))
+	}
+	for key, raw := range doc {
+		var value string
+		scalar(d, join(path, key), raw, &value)
+		(*dst)[key] = value
+	}
+}
+
+// chain reads algorithms and the like: one as a string, or several as an array.
 func (d *decoder) chain(path string, raw any, dst *[]string) {
 	if name, ok := raw.(string); ok {
 		*dst = []string{name}
@@ -179,6 +215,18 @@ func wanted(t reflect.Type, path string) string {
 		return `a duration in quotes, such as "5s"`
 	case reflect.TypeFor[Address](), reflect.TypeFor[AdminListen]():
 		return `an address in quotes, such as "10.0.0.11:5432"`
+	case reflect.TypeFor[Reference]():
+		return `a string, such as "file:/path" or "env:NAME"`
+	case reflect.TypeFor[MaxLag]():
+		return `a string, such as "16MB" or "10s"`
+	case reflect.TypeFor[Hex]():
+		return `a string, such as "00 ff"`
+	case reflect.TypeFor[*regexp.Regexp]():
+		return "a regular expression in quotes"
+	case reflect.TypeFor[StatusRange]():
+		return `a string, such as "200-399"`
+	case reflect.TypeFor[[]StatusRange]():
+		return `an array of strings, such as ["200-399"]`
 	case reflect.TypeFor[netip.Addr]():
 		return `an IP address in quotes, such as "10.0.0.2"`
 	case reflect.TypeFor[[]string]():
@@ -213,17 +261,21 @@ func parseDuration(s string) (time.Duration, error) {
 type field struct {
 	key      string
 	required bool
-	index    int // of the struct's field
+	secret   bool  // its value is shown to nobody
+	index    []int // of the struct's field, as reflect counts those of embedded structs
 }
 
-// fieldsOf returns the keys of a table in the order of the struct. The tag is
-// toml:"KEY" or toml:"KEY,required".
+// of is the field in a table.
+func (f field) of(v reflect.Value) reflect.Value { return v.FieldByIndex(f.index) }
+
+// fieldsOf returns the keys of a table in the order of the struct, those of an embedded
+// struct in its place. The tag is toml:"KEY", toml:"KEY,required" or toml:"KEY,secret".
 func fieldsOf(t reflect.Type) []field {
 	var fields []field
-	for i := range t.NumField() {
-		if tag, ok := t.Field(i).Tag.Lookup("toml"); ok {
+	for _, f := range reflect.VisibleFields(t) {
+		if tag, ok := f.Tag.Lookup("toml"); ok {
 			key, opt, _ := strings.Cut(tag, ",")
-			fields = append(fields, field{key: key, required: opt == "required", index: i})
+			fields = append(fields, field{key, opt == "required", opt == "secret", f.Index})
 		}
 	}
 	return fields

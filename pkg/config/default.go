@@ -28,7 +28,7 @@ func DefaultPool() Pool {
 		WhenDown:  WhenDownReset,
 		Connect:   Connect{Timeout: 5 * time.Second, Attempts: 3},
 		Health: Health{
-			Type:     HealthTCP,
+			Probe:    DefaultProbe(),
 			Interval: 2 * time.Second,
 			Timeout:  time.Second,
 			Rise:     2,
@@ -37,12 +37,23 @@ func DefaultPool() Pool {
 	}
 }
 
+// DefaultProbe returns a probe with every default, of type tcp.
+func DefaultProbe() Probe {
+	return Probe{
+		Type:      HealthTCP,
+		Role:      RoleAny,
+		LagPolicy: LagDegrade,
+		TLS:       ProbeTLS{Required: true, Verify: true, Warn: 14 * 24 * time.Hour},
+		HTTP:      ProbeHTTP{Method: "GET", Path: "/", Status: []StatusRange{{200, 399}}},
+	}
+}
+
 // DefaultBackend returns a backend with every default; its address and name
 // are empty.
 func DefaultBackend() Backend { return Backend{Weight: 1} }
 
-// settle fills in the defaults that depend on other values: a backend's name,
-// and a probe's timeout under a short interval. It runs after the file and
+// settle fills in the defaults that depend on other values: a backend's name, a
+// probe's timeout under a short interval, and that tls and https use TLS. It runs after the file and
 // again after the flags, and changes nothing that was written.
 func (c *Config) settle() {
 	for i := range c.Pools {
@@ -51,10 +62,20 @@ func (c *Config) settle() {
 		if h.Interval >= leastDuration && !c.source.written(poolPath(i)+".health.timeout") {
 			h.Timeout = min(h.Timeout, h.Interval)
 		}
+		c.settleProbe(poolPath(i)+".health", &h.Probe)
+		for j := range h.Also {
+			c.settleProbe(alsoPath(poolPath(i)+".health", j), &h.Also[j])
+		}
 		for j := range p.Backends {
 			if b := &p.Backends[j]; b.Name == "" {
 				b.Name = b.Address.String()
 			}
 		}
+	}
+}
+
+func (c *Config) settleProbe(path string, p *Probe) {
+	if !c.source.written(path + ".tls.enabled") {
+		p.TLS.Enabled = p.Type == HealthTLS || p.Type == HealthHTTPS
 	}
 }

@@ -54,18 +54,44 @@ func Diff(from, to *Config) []Change {
 
 func diffTable(path string, from, to reflect.Value) (changes []Change) {
 	for _, f := range fieldsOf(from.Type()) {
-		at, a, b := join(path, f.key), from.Field(f.index), to.Field(f.index)
+		at, a, b := join(path, f.key), f.of(from), f.of(to)
 		switch {
 		case reflect.DeepEqual(a.Interface(), b.Interface()):
 		case a.Kind() == reflect.Slice && a.Len()+b.Len() == 0: // one of them was written as []
 		case isTable(a.Type()):
 			changes = append(changes, diffTable(at, a, b)...)
-		case isTables(a.Type()):
+		case isTables(a.Type()) && isNamed(a.Type().Elem()):
 			changes = append(changes, diffTables(at, byName(a), byName(b))...)
-		case isSecret(f.key):
+		case isTables(a.Type()):
+			changes = append(changes, diffPlaces(at, a, b)...)
+		case f.secret:
 			changes = append(changes, Change{Path: at, Old: "(secret)", New: "(another secret)"})
 		default:
 			changes = append(changes, Change{Path: at, Old: written(a), New: written(b)})
+		}
+	}
+	return changes
+}
+
+// isNamed tells an array of tables whose elements have names.
+func isNamed(t reflect.Type) bool {
+	if !isTable(t) {
+		return false
+	}
+	_, ok := t.FieldByName("Name")
+	return ok
+}
+
+// diffPlaces compares arrays of tables without names, place by place.
+func diffPlaces(path string, from, to reflect.Value) (changes []Change) {
+	for i := range max(from.Len(), to.Len()) {
+		switch at := index(path, i); {
+		case i >= to.Len():
+			changes = append(changes, Change{Path: at, Old: present})
+		case i >= from.Len():
+			changes = append(changes, Change{Path: at, New: present})
+		default:
+			changes = append(changes, diffTable(at, from.Index(i), to.Index(i))...)
 		}
 	}
 	return changes
@@ -126,7 +152,7 @@ func byName(tables reflect.Value) []named {
 
 // written is a value as the file has it, or close to that for lists.
 func written(v reflect.Value) string {
-	if v.Kind() == reflect.Slice {
+	if v.Kind() == reflect.Slice || v.Kind() == reflect.Map {
 		return fmt.Sprint(v.Interface())
 	}
 	_, s := literal(v)

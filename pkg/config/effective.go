@@ -3,7 +3,9 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -11,12 +13,6 @@ import (
 
 // Redacted stands in place of a secret that is set.
 const Redacted = "(redacted)"
-
-// secretKeys are the keys whose values nobody is shown: not in what changed, not in the
-// effective configuration.
-var secretKeys = []string{"hash_key"}
-
-func isSecret(key string) bool { return slices.Contains(secretKeys, key) }
 
 // Tables is the whole configuration as nested tables under the keys of the file, every
 // default included, for encoders: texts, numbers, booleans, and slices and maps of them.
@@ -28,22 +24,24 @@ func (c *Config) Tables() map[string]any {
 func tablesOf(v reflect.Value) map[string]any {
 	out := map[string]any{}
 	for _, f := range fieldsOf(v.Type()) {
-		out[f.key] = plain(f.key, v.Field(f.index))
+		out[f.key] = plain(f, f.of(v))
 	}
 	return out
 }
 
-// plain is the value at key without any type of ours: what has a text in the file has it
+// plain is the value of a key without any type of ours: what has a text in the file has it
 // here.
-func plain(key string, v reflect.Value) any {
+func plain(f field, v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case string:
-		if isSecret(key) && x != "" {
+		if f.secret && x != "" {
 			return Redacted
 		}
 		return x
 	case time.Duration:
 		return shortDuration(x)
+	case *regexp.Regexp: // may be nil
+		return regexpText(x)
 	case fmt.Stringer:
 		return x.String()
 	}
@@ -53,7 +51,7 @@ func plain(key string, v reflect.Value) any {
 	case v.Kind() == reflect.Slice:
 		list := make([]any, v.Len())
 		for i := range list {
-			list[i] = plain(key, v.Index(i))
+			list[i] = plain(f, v.Index(i))
 		}
 		return list
 	}
@@ -73,12 +71,12 @@ func (c *Config) TOML() string {
 func writeTable(b *strings.Builder, path string, v reflect.Value) {
 	fields := fieldsOf(v.Type())
 	for _, f := range fields {
-		if t := v.Field(f.index).Type(); !isTable(t) && !isTables(t) {
-			fmt.Fprintf(b, "%s = %s\n", f.key, tomlValue(plain(f.key, v.Field(f.index))))
+		if t := f.of(v).Type(); !isTable(t) && !isTables(t) {
+			fmt.Fprintf(b, "%s = %s\n", f.key, tomlValue(plain(f, f.of(v))))
 		}
 	}
 	for _, f := range fields {
-		at, value := join(path, f.key), v.Field(f.index)
+		at, value := join(path, f.key), f.of(v)
 		switch {
 		case isTable(value.Type()):
 			fmt.Fprintf(b, "\n[%s]\n", at)
@@ -98,6 +96,9 @@ func isTables(t reflect.Type) bool { return t.Kind() == reflect.Slice && isTable
 // tomlValue writes a value. JSON's texts, numbers, booleans and arrays are TOML's, but for
 // one control character that JSON leaves as it is.
 func tomlValue(v any) string {
+	if table, ok := v.(map[string]string); ok {
+		return inlineTable(table)
+	}
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -105,4 +106,12 @@ func tomlValue(v any) string {
 		panic(fmt.Sprintf("config: encode %T: %v", v, err)) // plain gives nothing that could fail
 	}
 	return strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\x7f", `\u007f`)
+}
+
+func inlineTable(table map[string]string) string {
+	pairs := make([]string, 0, len(table))
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		pairs = append(pairs, tomlValue(key)+" = "+tomlValue(table[key]))
+	}
+	return "{" + strings.Join(pairs, ", ") + "}"
 }

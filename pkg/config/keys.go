@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func Keys() []Key {
 func keysOf(path string, v reflect.Value) []Key {
 	var keys []Key
 	for _, f := range fieldsOf(v.Type()) {
-		at, value := join(path, f.key), v.Field(f.index)
+		at, value := join(path, f.key), f.of(v)
 		switch value.Interface().(type) {
 		case []Listener:
 			keys = append(keys, keysOf(at+"[]", reflect.ValueOf(DefaultListener()))...)
@@ -37,6 +38,8 @@ func keysOf(path string, v reflect.Value) []Key {
 			keys = append(keys, keysOf(at+"[]", reflect.ValueOf(DefaultPool()))...)
 		case []Backend:
 			keys = append(keys, keysOf(at+"[]", reflect.ValueOf(DefaultBackend()))...)
+		case []Step:
+			keys = append(keys, keysOf(at+"[]", reflect.ValueOf(Step{}))...)
 		default:
 			if isTable(value.Type()) {
 				keys = append(keys, keysOf(at, value)...)
@@ -75,13 +78,37 @@ func literal(v reflect.Value) (typ, def string) {
 	case AdminListen:
 		return "address", strconv.Quote(x.String())
 	case []string:
+		if len(x) == 0 {
+			return "string or array of strings", "[]"
+		}
 		return "string or array of strings", strconv.Quote(strings.Join(x, ","))
+	case Reference:
+		return "secret", strconv.Quote(x.String())
+	case MaxLag:
+		return "size or duration", strconv.Quote(x.String())
+	case Hex:
+		return "hexadecimal string", strconv.Quote(x.String())
+	case *regexp.Regexp:
+		return "regular expression", strconv.Quote(regexpText(x))
+	case []StatusRange:
+		return "array of strings", fmt.Sprintf("%q", x)
+	case map[string]string:
+		return "table of strings", "{}"
+	case []Probe:
+		return "array of tables", "[]"
 	case []Address:
 		return "array of addresses", "[]"
 	case []netip.Addr:
 		return "array of IP addresses", "[]"
 	}
 	panic(fmt.Sprintf("config: no TOML type for %s", v.Type()))
+}
+
+func regexpText(re *regexp.Regexp) string {
+	if re == nil {
+		return ""
+	}
+	return re.String()
 }
 
 // shortDuration is 1m instead of 1m0s.
@@ -110,7 +137,9 @@ var docs = map[string]string{
 	"admin.token_file": "File with the bearer token; required where listen is neither loopback nor a unix socket.",
 	"admin.state_file": `File that keeps modes, weights and backends which were changed through the admin API over a restart, one for each process; "" forgets them with the process.`,
 
-	"shutdown.delay":         "Time between saying that the process is not ready and closing its listeners; 0s closes at once.",
+	"shutdown.delay":     "Time between saying that the process is not ready and closing its listeners; 0s closes at once.",
+	"health.concurrency": "Backends probed at one time, 1..4096; 0 is what the limit of file descriptors allows, at most 256.",
+
 	"shutdown.drain_timeout": "Time that sessions have to end at shutdown, or after their backend was removed; then they are cut. 0s cuts at once.",
 
 	"listener[].name":                  "Name in logs and metrics, unique among listeners.",
@@ -130,7 +159,45 @@ var docs = map[string]string{
 	"pool[].connect.timeout":  "Bounds one attempt to connect; at least 1ms.",
 	"pool[].connect.attempts": "Attempts to connect per session, 1..100, on different backends while there are any.",
 
-	"pool[].health.type":          "none, tcp (a handshake) or icmp (an echo).",
+	"pool[].health.type":                 "none, tcp (a handshake), icmp (an echo), tls, http, https, send-expect, exec, postgres, mysql, redis or agent; see [Health](health.md).",
+	"pool[].health.host":                 `IP address or host name to probe instead of the backend's; "" is the backend's own.`,
+	"pool[].health.user":                 `User to log in as (postgres, mysql, redis), or of basic authentication (http, https); "" logs in nowhere.`,
+	"pool[].health.password":             `Where the password is read, at every probe: "file:/path" or "env:NAME"; "" is none.`,
+	"pool[].health.database":             `Database to log in to (postgres, mysql); "" is the server's default for the user.`,
+	"pool[].health.query":                `Query that has to succeed after the login (postgres, mysql); "" runs none.`,
+	"pool[].health.role":                 "What the server has to be (postgres, mysql, redis): any, primary or replica.",
+	"pool[].health.max_lag":              `How far a replica may be behind: bytes such as "16MB", or a time such as "10s"; "" is no limit.`,
+	"pool[].health.lag_policy":           "A replica beyond max_lag gets less of its weight (degrade) or is down (down).",
+	"pool[].health.tls.enabled":          "Use TLS (send-expect, postgres, mysql, redis); always true for tls and https.",
+	"pool[].health.tls.required":         "A server without TLS is down; false asks it without, if it refuses (postgres, mysql).",
+	"pool[].health.tls.verify":           "Verify the server's certificate and its name.",
+	"pool[].health.tls.ca_file":          `File with the authorities to trust, in PEM; "" is the system's. It is read at the start and at a reload.`,
+	"pool[].health.tls.server_name":      `Name to ask for (SNI) and to verify; "" is the host that is probed.`,
+	"pool[].health.tls.alpn":             "Protocols to offer, of which the server has to choose one (tls, https); [] offers none.",
+	"pool[].health.tls.warn":             "Time before its certificate expires from which on a server is warned about; 0s is never.",
+	"pool[].health.http.method":          "Method of the request.",
+	"pool[].health.http.path":            "Path of the request, with its query.",
+	"pool[].health.http.host":            `Host header; "" is the host that is probed, with its port.`,
+	"pool[].health.http.headers":         `Further headers; a value "file:/path" or "env:NAME" is read there, at every probe.`,
+	"pool[].health.http.status":          `Good codes: "204", "200-399" or "2xx". Redirects are not followed.`,
+	"pool[].health.http.body":            `Text that has to be in the first 64 KiB of the body; "" is any.`,
+	"pool[].health.http.body_regexp":     `Regular expression that has to match in the first 64 KiB of the body; "" is any.`,
+	"pool[].health.step[].send":          "Text to send; %{user} and %{password} stand for those of the probe.",
+	"pool[].health.step[].send_hex":      `Bytes to send instead, such as "00 01 ff".`,
+	"pool[].health.step[].expect":        "Text that has to come then, whatever comes before it.",
+	"pool[].health.step[].expect_regexp": "Regular expression that has to match instead.",
+	"pool[].health.step[].expect_hex":    "Bytes that have to come instead.",
+	"pool[].health.step[].timeout":       "Bounds the step; 0s is what is left of the probe's timeout.",
+	"pool[].health.exec.command":         "Program, by its path, and its arguments, to which the address and the port are added. No shell reads it.",
+	"pool[].health.agent.send":           "Text to send before the agent answers, its line end included.",
+	"pool[].health.also":                 "Further probes, each with these keys but those of the schedule (interval, timeout, rise, fall ...), under [[pool.health.also]]; all must pass.",
+
+	"pool[].backend[].health.host":            "Replaces the pool's health.host for this backend.",
+	"pool[].backend[].health.port":            "Replaces the pool's health.port for this backend.",
+	"pool[].backend[].health.user":            "Replaces the pool's health.user for this backend.",
+	"pool[].backend[].health.password":        "Replaces the pool's health.password for this backend.",
+	"pool[].backend[].health.tls.server_name": "Replaces the pool's health.tls.server_name for this backend.",
+
 	"pool[].health.interval":      "Time from one probe to the next; at least 1ms.",
 	"pool[].health.timeout":       "Bounds one probe; at least 1ms, at most interval. Where it is not written and interval is shorter than 1s, it is interval.",
 	"pool[].health.rise":          "Good probes in a row that bring a backend up, 1..1000.",

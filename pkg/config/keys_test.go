@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -74,9 +75,14 @@ func TestFullExampleHasEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := positions(data)
+	// A key that means something to other types only stands under also.
+	written := map[string]bool{}
+	for path := range positions(data) {
+		path = regexp.MustCompile(`\[\d+\]`).ReplaceAllString(path, "[]")
+		written[strings.Replace(path, "health.also[].", "health.", 1)] = true
+	}
 	for _, k := range Keys() {
-		if _, ok := at[strings.ReplaceAll(k.Path, "[]", "[0]")]; !ok {
+		if !written[k.Path] {
 			t.Errorf("testdata/full.toml: got no %s", k.Path)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ import (
 var values = cmp.Options{
 	cmpopts.IgnoreUnexported(config.Config{}),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b *regexp.Regexp) bool {
+		return (a == nil) == (b == nil) && (a == nil || a.String() == b.String())
+	}),
 }
 
 func parse(t *testing.T, text string) *config.Config {
@@ -115,6 +119,7 @@ func TestParseValues(t *testing.T) {
 		Engine:   config.Engine{Type: "splice", Threads: 4},
 		Admin:    config.Admin{Listen: config.AdminListen{Address: address(t, "0.0.0.0:9077")}, TokenFile: "/etc/limeload/token", StateFile: "/var/lib/limeload/overrides.json"},
 		Shutdown: config.Shutdown{Delay: 5 * time.Second, DrainTimeout: 90 * time.Second},
+		Health:   config.Checking{Concurrency: 64},
 		Listeners: []config.Listener{{
 			Name:           "postgres",
 			Listen:         []config.Address{address(t, ":5432"), address(t, "[::1]:15432"), address(t, "unix:/run/limeload/pg.sock")},
@@ -131,11 +136,15 @@ func TestParseValues(t *testing.T) {
 			Source:    []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")},
 			Connect:   config.Connect{Timeout: 3 * time.Second, Attempts: 5},
 			Health: config.Health{
-				Type: config.HealthTCP, Interval: 3 * time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 4,
-				FastInterval: 500 * time.Millisecond, DownInterval: 10 * time.Second, Port: 8008,
+				Probe: fullProbe(), Also: fullAlso(), Interval: 3 * time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 4,
+				FastInterval: 500 * time.Millisecond, DownInterval: 10 * time.Second,
 			},
 			Backends: []config.Backend{
-				{Name: "pg-1", Address: address(t, "10.0.0.11:5432"), Weight: 256, MaxConnections: 100, Backup: true},
+				{Name: "pg-1", Address: address(t, "10.0.0.11:5432"), Weight: 256, MaxConnections: 100, Backup: true,
+					Health: config.BackendHealth{
+						Host: "10.0.1.11", Port: 5433, User: "other", Password: config.Reference{File: "/etc/limeload/pg-1"},
+						TLS: config.BackendTLS{ServerName: "pg-1.example.org"},
+					}},
 				{Name: "[2001:db8::11]:5432", Address: address(t, "[2001:db8::11]:5432")},
 			},
 		}},
@@ -143,6 +152,42 @@ func TestParseValues(t *testing.T) {
 	if diff := cmp.Diff(want, got, values); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
+}
+
+// fullProbe is the health section of testdata/full.toml, without its schedule.
+func fullProbe() config.Probe {
+	return config.Probe{
+		Type: config.HealthPostgres, Host: "10.0.1.1", Port: 8008,
+		User: "probe", Password: config.Reference{Env: "PROBE_PASSWORD"}, Database: "app", Query: "select 1",
+		Role: config.RoleReplica, MaxLag: config.MaxLag{Bytes: 16 << 20}, LagPolicy: config.LagDown,
+		TLS:  config.ProbeTLS{Enabled: true, ServerName: "pg.example.org"},
+		HTTP: config.DefaultProbe().HTTP,
+	}
+}
+
+// fullAlso are the probes that are added there.
+func fullAlso() []config.Probe {
+	of := func(kind string) config.Probe {
+		p := config.DefaultProbe()
+		p.Type = kind
+		return p
+	}
+	web, talk, program, agent := of(config.HealthHTTPS), of(config.HealthSendExpect), of(config.HealthExec), of(config.HealthAgent)
+	web.TLS.Enabled, web.TLS.ALPN, web.TLS.CAFile = true, []string{"http/1.1"}, "/etc/limeload/ca.pem"
+	web.HTTP = config.ProbeHTTP{
+		Method: "HEAD", Path: "/replica?lag=1MB", Host: "patroni",
+		Headers: map[string]string{"X-Token": "file:/etc/limeload/token", "Accept": "text/plain"},
+		Status:  []config.StatusRange{{First: 200, Last: 200}, {First: 300, Last: 302}, {First: 400, Last: 499}},
+		Body:    "running", BodyRegexp: regexp.MustCompile("(?i)ok"),
+	}
+	talk.Steps = []config.Step{
+		{Expect: "220", Timeout: 100 * time.Millisecond},
+		{Send: "AUTH %{user}\r\n", ExpectRegexp: regexp.MustCompile(`^2\d\d`)},
+		{SendHex: config.Hex{0, 0xff}, ExpectHex: config.Hex{1}},
+	}
+	program.Exec.Command = []string{"/usr/lib/check", "-v"}
+	agent.Port, agent.Agent.Send = 9999, "state\n"
+	return []config.Probe{talk, web, program, agent}
 }
 
 func TestAlgorithmIsOneNameOrAChain(t *testing.T) {

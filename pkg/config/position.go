@@ -50,6 +50,8 @@ func poolPath(i int) string { return index("pool", i) }
 
 func backendPath(pool, i int) string { return index(poolPath(pool)+".backend", i) }
 
+func alsoPath(health string, i int) string { return index(health+".also", i) }
+
 // isBareKey says whether TOML reads the key without quotes.
 func isBareKey(s string) bool { return s != "" && !strings.ContainsFunc(s, notLabel) }
 

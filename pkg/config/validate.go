@@ -32,6 +32,7 @@ func (c *Config) Validate() error {
 	v.engine()
 	v.admin()
 	v.shutdown()
+	v.inRange("health.concurrency", v.c.Health.Concurrency, 0, maxProbes)
 	v.listeners()
 	v.pools()
 	v.between()

@@ -24,7 +24,7 @@ func (v *validator) pool(i int, p Pool) {
 	v.oneOf(path+".when_down", p.WhenDown, "value", WhenDowns())
 	v.positive(path+".connect.timeout", p.Connect.Timeout)
 	v.inRange(path+".connect.attempts", p.Connect.Attempts, 1, maxAttempts)
-	v.health(path+".health", p.Health)
+	v.health(path+".health", p.healthOfAll())
 	v.sources(path+".source", p.Source)
 	v.backends(i, p)
 }
@@ -91,23 +91,6 @@ func nextPrime(n int) int {
 	return n
 }
 
-func (v *validator) health(path string, h Health) {
-	v.oneOf(path+".type", h.Type, "health type", HealthTypes())
-	v.positive(path+".interval", h.Interval)
-	v.positive(path+".timeout", h.Timeout)
-	if h.Interval >= leastDuration && h.Timeout > h.Interval && h.Type != HealthNone {
-		v.wrong(path+".timeout", "%s is longer than the interval of %s", h.Timeout, h.Interval)
-	}
-	v.inRange(path+".rise", h.Rise, 1, maxThreshold)
-	v.inRange(path+".fall", h.Fall, 1, maxThreshold)
-	v.zeroOrMore(path+".fast_interval", h.FastInterval)
-	v.zeroOrMore(path+".down_interval", h.DownInterval)
-	v.inRange(path+".port", h.Port, 0, maxPort)
-	if h.Type == HealthICMP && h.Port != 0 {
-		v.wrong(path+".port", "icmp has no port")
-	}
-}
-
 // sources checks that local addresses are there once.
 func (v *validator) sources(path string, sources []netip.Addr) {
 	for i, ip := range sources {
@@ -127,9 +110,7 @@ func (v *validator) backends(i int, p Pool) {
 		path := backendPath(i, j)
 		v.backend(path, b)
 		v.sourceFamily(path, b, p.Source)
-		if b.Address.Network == Unix {
-			v.unixHealth(path, p.Health)
-		}
+		v.backendHealth(path, &p, &b)
 	}
 	v.unique(namesOf(p.Backends, func(b Backend) string { return b.Name }),
 		func(j int) string { return backendPath(i, j) })
@@ -173,12 +154,17 @@ func (v *validator) sourceFamily(path string, b Backend, sources []netip.Addr) {
 	v.wrong(path+".address", "%s is %s, but source of the pool has no %s address", b.Address, family, family)
 }
 
-// unixHealth checks that a probe makes sense for a unix socket.
+// unixHealth checks that the probes make sense for a unix socket.
 func (v *validator) unixHealth(path string, h Health) {
-	switch {
-	case h.Type == HealthICMP:
-		v.wrong(path+".address", "a unix socket cannot be probed by icmp; want health type tcp or none")
-	case h.Type != HealthNone && h.Port != 0:
-		v.wrong(path+".address", "a unix socket has no port, but health.port is %d", h.Port)
+	for _, p := range h.Probes() {
+		switch {
+		case p.Host != "" || p.Type == HealthNone:
+		case p.Type == HealthICMP:
+			v.wrong(path+".address", "a unix socket cannot be probed by icmp; want health type tcp or none")
+		case p.Port != 0:
+			v.wrong(path+".address", "a unix socket has no port, but health.port is %d", p.Port)
+		case p.NeedsName():
+			v.wrong(path+".address", "a unix socket has no name to verify; want health.tls.server_name")
+		}
 	}
 }

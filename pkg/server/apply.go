@@ -25,7 +25,8 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 		return err
 	}
 	next := &state{cfg: cfg}
-	updates, err := s.preparePools(old, next)
+	probers := s.probers.next()
+	updates, err := s.preparePools(old, next, probers)
 	if err == nil {
 		s.names.first(ctx)
 		err = s.prepareListeners(ctx, old, next)
@@ -35,7 +36,9 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 		return err
 	}
 	s.gate.SetLimit(b.sessions)
+	s.monitor.SetConcurrency(b.probes)
 	s.budget = b
+	s.useProbers(probers)
 	s.turn(old, next, updates)
 	s.probe(old, next)
 	s.commitListeners(next)
@@ -68,13 +71,13 @@ type update struct {
 // preparePools makes the pools that are new, and works out what those become that
 // change. The others are taken over as they are: one change among thousands of
 // backends is not to cost as much as all of them.
-func (s *Server) preparePools(old, next *state) ([]update, error) {
+func (s *Server) preparePools(old, next *state, probers *Probers) ([]update, error) {
 	var updates []update
 	running, overridden := old.poolIndex(), s.overrides.personal()
 	for i := range next.cfg.Pools {
 		c := next.cfg.Pools[i]
 		was, by := running[c.Name], overridden[c.Name]
-		if was.is(&c, by) {
+		if was.is(&c, by) && !shareProbes(&c) {
 			next.pools = append(next.pools, was)
 			continue
 		}
@@ -84,6 +87,9 @@ func (s *Server) preparePools(old, next *state) ([]update, error) {
 		u, err := s.preparePool(&c, was)
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", c.Name, err)
+		}
+		if err := u.pool.makeProbers(probers); err != nil {
+			return nil, err
 		}
 		u.pool.personal = by
 		updates = append(updates, u)
@@ -224,10 +230,9 @@ func (s *Server) checks(p *pool) (checks []healthcheck.Check) {
 	if p.cfg.Health.Type == config.HealthNone {
 		return nil
 	}
-	prober := Prober(&p.cfg.Health)
 	for _, row := range p.balancer.Backends() {
 		if row.Mode != balancer.Maintenance {
-			checks = append(checks, s.check(p, row.Backend, prober))
+			checks = append(checks, s.check(p, row.Backend))
 		}
 	}
 	return checks
@@ -241,11 +246,12 @@ func checkID(pool string, b *balancer.Backend) string {
 
 // check is the probe of one backend. OnChange is where health reaches the
 // balancer.
-func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) healthcheck.Check {
+func (s *Server) check(p *pool, b *balancer.Backend) healthcheck.Check {
 	h, target := &p.cfg.Health, b.Value().(*proxy.Target)
+	warn := s.warner(p.cfg.Name, b.Name())
 	return healthcheck.Check{
 		ID:        checkID(p.cfg.Name, b),
-		Prober:    prober,
+		Prober:    p.probers[identity{b.Name(), b.Address()}],
 		Addresses: func() []healthcheck.Address { return ProbeAddresses(h, target.Unix, target.Addrs()) },
 		Interval:  h.Interval, FastInterval: h.FastInterval, DownInterval: h.DownInterval,
 		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall,
@@ -254,6 +260,7 @@ func (s *Server) check(p *pool, b *balancer.Backend, prober healthcheck.Prober) 
 			s.log.Debug().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("verdict", r.Verdict.String()).Str("reason", r.Text()).
 				Float64("duration", r.Took.Seconds()).Msg("probe")
+			warn(r.Warning)
 		},
 		OnChange: func(c healthcheck.Change) {
 			target.HealthChanges.Add(1)
@@ -281,33 +288,6 @@ func health(s healthcheck.State) balancer.Health {
 		return balancer.Down
 	}
 	return balancer.Unchecked
-}
-
-// Prober makes the prober of a health section; nil if it wants none.
-func Prober(h *config.Health) healthcheck.Prober {
-	switch h.Type {
-	case config.HealthTCP:
-		return healthcheck.NewTCP()
-	case config.HealthICMP:
-		return healthcheck.NewICMP()
-	}
-	return nil
-}
-
-// ProbeAddresses is where a backend is probed that has a unix socket, or else these
-// addresses.
-func ProbeAddresses(h *config.Health, unix string, addrs []netip.AddrPort) []healthcheck.Address {
-	if unix != "" {
-		return []healthcheck.Address{{Path: unix}}
-	}
-	out := make([]healthcheck.Address, len(addrs))
-	for i, a := range addrs {
-		if h.Port != 0 {
-			a = netip.AddrPortFrom(a.Addr(), uint16(h.Port))
-		}
-		out[i] = healthcheck.Address{AddrPort: a}
-	}
-	return out
 }
 
 // prepareListeners binds every address that is new. One that another listener still

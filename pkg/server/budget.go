@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 
@@ -32,7 +33,7 @@ func newBudget(c *config.Config) (budget, error) {
 // divide is pure: files is the limit on descriptors, 0 for none.
 func divide(files uint64, c *config.Config) (budget, error) {
 	if files == 0 {
-		return budget{probes: maxProbes}, nil
+		return budget{probes: cmp.Or(c.Health.Concurrency, maxProbes)}, nil
 	}
 	n := int(min(files, 1<<30))
 	loops := loops(c)
@@ -43,9 +44,9 @@ func divide(files uint64, c *config.Config) (budget, error) {
 	b := budget{
 		files:  files,
 		pipes:  clamp(n/32, 1, maxPipes),
-		probes: clamp(n/16, 2, maxProbes),
+		probes: cmp.Or(c.Health.Concurrency, clamp(n/16, 2, maxProbes)),
 	}
-	reserve := ownFiles + 2*loops + sockets + b.probes + 2*b.pipes
+	reserve := ownFiles + 2*loops + sockets + b.probes*filesPerProbe(c) + 2*b.pipes
 	if b.sessions = (n - reserve) / 2; b.sessions < 1 {
 		return b, fmt.Errorf("open files: the limit of %d leaves none for sessions; at least %d are needed (ulimit -n, LimitNOFILE)", files, reserve+2)
 	}
@@ -53,6 +54,20 @@ func divide(files uint64, c *config.Config) (budget, error) {
 }
 
 func clamp(n, low, high int) int { return min(max(n, low), high) }
+
+// filesPerProbe is how many descriptors a probe takes: a socket, or what a command is
+// started with (two pipes, of which one has both ends here for a moment, and standard
+// input) and watched by.
+func filesPerProbe(c *config.Config) int {
+	for i := range c.Pools {
+		for _, p := range c.Pools[i].Health.Probes() {
+			if p.Type == config.HealthExec {
+				return 6
+			}
+		}
+	}
+	return 1
+}
 
 // warn tells of limits in the configuration that cannot be reached.
 func (b *budget) warn(c *config.Config, log zerolog.Logger) {

@@ -27,6 +27,7 @@ type Server struct {
 	gate    splice.Gate // sessions of all listeners
 	monitor *healthcheck.Monitor
 	names   *resolver
+	probers *Probers // of the configuration that runs; guarded by applying
 
 	applying  sync.Mutex     // held for a change of configuration; guards these
 	file      *config.Config // without overrides
@@ -61,6 +62,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		monitor: healthcheck.NewMonitor(healthcheck.Options{Concurrency: b.probes}),
 		names:   newResolver(log),
 		leaving: leaving{more: make(chan struct{}, 1)},
+		probers: NewProbers(),
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
 	}

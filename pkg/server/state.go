@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/splice"
@@ -28,6 +29,7 @@ type pool struct {
 	balancer *balancer.Pool
 	front    *proxy.Pool
 	door     *sync.Mutex // held while its listeners are suspended or resumed
+	probers  map[identity]healthcheck.Prober
 
 	// What Apply compares to see whether there is anything to do; with applying held.
 	personal []personal

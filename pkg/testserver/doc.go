@@ -1,10 +1,11 @@
-// Package testserver starts real servers for tests: PostgreSQL and Redis as they
-// are installed on the machine, each on a free port of 127.0.0.1, with a directory
-// of its own that is gone afterwards.
+// Package testserver starts real servers for tests: PostgreSQL, MariaDB and Redis as
+// they are installed on the machine, each on a free port of 127.0.0.1, with a
+// directory of its own that is gone afterwards.
 //
-//	StartPostgres(t) ── Port, SocketDir ── Kill ── Restart ── end of t
-//	StartRedis(t) ───── Port ────────────────────────────── end of t
-//	StartEcho(t, ...) ─ Address ─ Close ─────────────────── end of t
+//	StartPostgres(t) ── StartReplica ── Promote, Demote ── Kill, Stop, Restart ── end of t
+//	StartMariaDB(t) ─── StartReplica ── SQL ───────────────────────────────────── end of t
+//	StartRedis(t) ───── StartReplica ── Do ────────────── Kill, Restart ───────── end of t
+//	StartEcho(t, ...) ─ Address ─ Close ───────────────────────────────────────── end of t
 //
 // A server belongs to the test that started it: it is ready when Start returns and
 // stopped when that test ends, its subtests included. What it wrote is shown if the

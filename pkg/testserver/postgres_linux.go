@@ -65,8 +65,8 @@ func (p *Postgres) Socket() string {
 	return filepath.Join(p.SocketDir, fmt.Sprintf(".s.PGSQL.%d", p.Port))
 }
 
-// Restart starts a server that was killed, with the same port and data, and returns
-// when it has recovered.
+// Restart starts a server that was killed or stopped, with the same port and data,
+// and returns when it has recovered: a replica, when it takes "read-only connections".
 func (p *Postgres) Restart() {
 	p.t.Helper()
 	args := []string{"-D", p.data, "-p", strconv.Itoa(p.Port), "-k", p.SocketDir}
@@ -74,7 +74,7 @@ func (p *Postgres) Restart() {
 		args = append(args, "-c", s)
 	}
 	var err error
-	if p.process, err = start(p.command(PostgresProgram(p.t, "postgres"), args...), "ready to accept connections"); err != nil {
+	if p.process, err = start(p.command(PostgresProgram(p.t, "postgres"), args...), "ready to accept "); err != nil {
 		p.t.Fatal(err)
 	}
 }
