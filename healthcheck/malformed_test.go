@@ -111,14 +111,14 @@ func TestMalformedAnswers(t *testing.T) {
 
 		{"mysql", mysqls, play{"closes at once", "", closes}, verdict{Down, "", ""}},
 		{"mysql", mysqls, play{"is silent", "", staysSilent}, verdict{Down, ReasonTimeout, "timeout during greeting"}},
-		{"mysql", mysqls, play{"speaks SSH", "SSH-2.0-OpenSSH_9.2\r\n", staysSilent}, verdict{Down, ReasonProtocol, "announces"}},
+		{"mysql", mysqls, play{"speaks SSH", "SSH-2.0-OpenSSH_9.2\r\n", staysSilent}, verdict{Down, ReasonProtocol, "longer than 65536 bytes"}},
 		{"mysql", mysqls, play{"is cut off", mysqlPacket(0, goodGreeting)[:40], closes}, verdict{Down, ReasonProtocol, "greeting: connection closed by the server"}},
 		{"mysql", mysqls, play{"greets too briefly", mysqlPacket(0, goodGreeting[:40]), staysSilent}, verdict{Down, ReasonProtocol, "cut off"}},
 		{"mysql", mysqls, play{"refuses", mysqlPacket(0, "\xff\x69\x04Host '10.0.0.9' is blocked"), closes}, verdict{Down, ReasonAnswer, "1129: Host '10.0.0.9' is blocked"}},
 		{"mysql", mysqls, play{"speaks an old protocol", mysqlPacket(0, "\x09"+goodGreeting[1:]), staysSilent}, verdict{Down, ReasonProtocol, "not how MySQL begins"}},
 		{"mysql", my, play{"is silent after its greeting", mysqlPacket(0, goodGreeting), staysSilent}, verdict{Down, ReasonTimeout, "timeout during auth"}},
-		{"mysql", my, play{"switches to half a method", mysqlPacket(0, goodGreeting) + mysqlPacket(2, "\xfemysql_native_password\x00ab"), staysSilent}, verdict{Down, "", ""}},
-		{"mysql", my, play{"sends an empty OK", mysqlPacket(0, goodGreeting) + mysqlPacket(2, "\x00"), staysSilent}, verdict{Down, "", ""}},
+		{"mysql", my, play{"switches to half a method", mysqlPacket(0, goodGreeting) + mysqlPacket(2, "\xfemysql_native_password\x00ab"), staysSilent}, verdict{Down, ReasonProtocol, "no answer to a login"}},
+		{"mysql", my, play{"sends an empty OK", mysqlPacket(0, goodGreeting) + mysqlPacket(2, "\x00"), staysSilent}, verdict{Down, ReasonProtocol, "no answer to a login"}},
 		{"mysql", my, play{"announces too much", mysqlPacket(0, goodGreeting) + "\xff\xff\xff\x02", staysSilent}, verdict{Down, ReasonProtocol, "longer than 65536 bytes"}},
 		{"mysql", my, play{"is silent after login", mysqlPacket(0, goodGreeting) + mysqlPacket(2, mysqlOKBody), staysSilent}, verdict{Down, ReasonTimeout, "timeout during query"}},
 		{"mysql", my, play{"answers without end", mysqlPacket(0, goodGreeting) + mysqlPacket(2, mysqlOKBody) + mysqlPacket(1, "\x01"), endless(mysqlPacket(2, "\x00\x00"))}, verdict{Down, ReasonProtocol, ""}},
@@ -192,6 +192,17 @@ func FuzzMySQLGreeting(f *testing.F) {
 		g, err := parseMySQLGreeting(b)
 		if err == nil {
 			mysqlStranger(&g)
+		}
+	})
+}
+
+func FuzzMySQLLogin(f *testing.F) {
+	f.Add([]byte(mysqlOKBody))
+	f.Add([]byte("\xfemysql_native_password\x00aaaaaaaaaaaaaaaaaaaa\x00"))
+	f.Add([]byte("\x01\x03"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 0 {
+			wellFormedLogin(b)
 		}
 	})
 }

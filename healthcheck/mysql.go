@@ -88,9 +88,9 @@ func (m *MySQL) converse(x *exchange) error {
 		return err
 	}
 	conn := &mysqlConn{link: x.link, opaque: config.TLS != nil}
-	conn.greeting.Reset(appendMySQLPacket(nil, sequence, body))
+	conn.ready.Write(appendMySQLPacket(nil, sequence, body))
 	config.DialFunc = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
-	return m.session(x, config)
+	return m.session(x, conn, config)
 }
 
 // leaveMySQL ends a handshake that began with greeting as politely as is possible
@@ -153,9 +153,8 @@ func (m *MySQL) config(x *exchange, greeting *mysqlGreeting, password string) (*
 }
 
 // session logs in, asks and says goodbye. The context of the driver never ends,
-// because the link does. The driver trusts a server so far that it reaches beyond the
-// end of a packet that is too short; that is a panic.
-func (m *MySQL) session(x *exchange, config *mysql.Config) (err error) {
+// because the link does. A malformed answer may make the driver panic; see mysqlConn.
+func (m *MySQL) session(x *exchange, link *mysqlConn, config *mysql.Config) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = downf(ReasonProtocol, "%s: the answer is malformed", x.phases[len(x.phases)-1].Name)
@@ -173,6 +172,7 @@ func (m *MySQL) session(x *exchange, config *mysql.Config) (err error) {
 		return driverFault(err)
 	}
 	defer conn.Close()
+	link.session = true
 	x.begin("query")
 	return m.ask(x, conn.(driver.QueryerContext))
 }

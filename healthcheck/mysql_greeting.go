@@ -36,8 +36,11 @@ func readMySQLPacket(r io.Reader) (sequence byte, body []byte, err error) {
 		return 0, nil, err
 	}
 	size := int(head[0]) | int(head[1])<<8 | int(head[2])<<16
-	if size == 0 || size > readLimit {
-		return 0, nil, downf(ReasonProtocol, "packet announces %d bytes", size)
+	switch {
+	case size == 0:
+		return 0, nil, downf(ReasonProtocol, "packet is empty")
+	case size > readLimit:
+		return 0, nil, errTooMuch
 	}
 	body = make([]byte, size)
 	_, err = io.ReadFull(r, body)

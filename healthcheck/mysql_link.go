@@ -1,48 +1,66 @@
 package healthcheck
 
-import "bytes"
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+)
 
-// mysqlConn is the connection on which the driver finds the greeting that was read
-// before it. The driver makes room for a packet as soon as one is announced, up to
-// 16 MiB: in plain text, mysqlConn lets no longer one pass than readLimit.
+// mysqlConn is the connection that the driver gets. It begins with the greeting that
+// was read before, and in plain text hands out whole packets alone: the driver makes
+// room for up to 16 MiB as soon as a packet announces that, and reaches beyond the
+// end of one that is too short, which is a panic that leaves a goroutine behind if it
+// happens before there is a session to close.
+//
+// Inside TLS there is no looking: only a server that is trusted gets that far.
 type mysqlConn struct {
 	*link
-	greeting bytes.Reader
-	opaque   bool    // TLS follows the greeting
-	head     [4]byte // of the packet that is being read
-	seen     int     // bytes of head that were read
-	body     int     // bytes of the packet that are to come
+	ready   bytes.Buffer // what the driver has not read
+	opaque  bool         // TLS follows the greeting
+	session bool         // the driver is logged in
 }
 
 func (c *mysqlConn) Read(b []byte) (int, error) {
-	if c.greeting.Len() > 0 {
-		return c.greeting.Read(b)
+	if c.ready.Len() > 0 {
+		return c.ready.Read(b)
 	}
-	n, err := c.link.Read(b)
-	if !c.opaque && !c.follow(b[:n]) {
-		c.fail(errTooMuch)
-		return 0, errTooMuch
+	if c.opaque {
+		return c.link.Read(b)
 	}
-	return n, err
+	sequence, body, err := readMySQLPacket(c.link)
+	if err == nil && !c.session && !wellFormedLogin(body) {
+		err = downf(ReasonProtocol, "auth: %.40q is no answer to a login", body)
+	}
+	if err != nil {
+		c.fail(err)
+		return 0, err
+	}
+	c.ready.Write(appendMySQLPacket(nil, sequence, body))
+	return c.ready.Read(b)
 }
 
-// follow follows the packets in b, and is false if one is too long.
-func (c *mysqlConn) follow(b []byte) bool {
-	for len(b) > 0 {
-		if c.body == 0 {
-			n := copy(c.head[c.seen:], b)
-			c.seen, b = c.seen+n, b[n:]
-			if c.seen < len(c.head) {
-				return true
-			}
-			c.seen = 0
-			c.body = int(c.head[0]) | int(c.head[1])<<8 | int(c.head[2])<<16
-			if c.body > readLimit {
-				return false
-			}
-		}
-		n := min(c.body, len(b))
-		c.body, b = c.body-n, b[n:]
+// wellFormedLogin says whether a packet that answers a login has what its kind has to
+// have.
+func wellFormedLogin(body []byte) bool {
+	switch body[0] {
+	case mysqlOK: // rows, ID, status (2), warnings (2)
+		const long = 0xfb // from here on a number has more than one byte
+		return len(body) >= 7 && body[1] < long && body[2] < long
+	case mysqlERR: // code (2), perhaps "#" and SQLSTATE (5), text
+		return len(body) > 3 && (body[3] != '#' || len(body) >= 9)
+	case mysqlSwitch: // method, 0, scramble; nothing means the oldest method
+		_, scramble, ok := bytes.Cut(body[1:], []byte{0})
+		return len(body) == 1 || ok && len(scramble) >= 20
+	case mysqlMoreData: // one byte, or the server's public key
+		block, _ := pem.Decode(body[1:])
+		return len(body) == 2 || block != nil && isRSA(block.Bytes)
 	}
-	return true
+	return false
+}
+
+func isRSA(der []byte) bool {
+	key, err := x509.ParsePKIXPublicKey(der)
+	_, ok := key.(*rsa.PublicKey)
+	return err == nil && ok
 }
