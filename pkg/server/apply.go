@@ -12,6 +12,7 @@ import (
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/proxy"
+	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -121,10 +122,11 @@ func (s *Server) preparePools(old, next *state, probers *Probers) ([]update, err
 			if err != nil {
 				return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 			}
-			u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(c.Name, b, dialing(c)), door: new(sync.Mutex)}
+			u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(c.Name, b, dialing(c)), keeper: &keeper{}, door: new(sync.Mutex)}
+			u.pool.front.OnHeard(func(h proxy.Heard) { s.ear.hear(c.Name, h) })
 			b.OnUsable(func(bool) { s.tendDoor(c.Name) })
 		} else {
-			u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
+			u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, keeper: was.keeper, door: was.door}
 			updates = append(updates, u)
 		}
 		if err := u.pool.makeProbers(probers); err != nil {
@@ -154,10 +156,17 @@ func (s *Server) specs(c *config.Pool, targets map[identity]*proxy.Target) []bal
 		specs[i] = balancer.Spec{
 			Name: id.name, Address: id.address, Weight: b.Weight,
 			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t,
-			NeedsProbe: r != nil && r.Added && c.Health.Type != config.HealthNone,
+			NeedsProbe: needsProbe(c, r),
 		}
 	}
 	return specs
+}
+
+// needsProbe is whether a backend gets nothing before a good probe: where nobody
+// knows its role, and where a person added it.
+func needsProbe(c *config.Pool, r *Override) bool {
+	added := r != nil && r.Added
+	return c.Health.Type != config.HealthNone && (added || c.Health.WantedRole() != config.RoleAny)
 }
 
 func (s *Server) newTarget(c *config.Backend) *proxy.Target {
@@ -188,18 +197,13 @@ func (s *Server) commitPools(next *state, updates []update) (gone []*balancer.Ba
 	}
 	for _, p := range next.pools {
 		for _, row := range p.balancer.Backends() {
-			if p.cfg.Health.Type == config.HealthNone {
-				p.balancer.SetHealth(row.Backend, balancer.Up)
-			}
 			mode := balancer.Ready
 			if r := s.overrides.find(p.cfg.Name, row.Name); r != nil {
 				mode = r.Mode
 			}
 			p.balancer.SetMode(row.Backend, mode)
-			if mode == balancer.Maintenance && p.cfg.Health.Type != config.HealthNone {
-				p.balancer.SetHealth(row.Backend, balancer.Unchecked) // nobody looks any more
-			}
 		}
+		s.configure(p)
 	}
 	return gone
 }
@@ -236,17 +240,21 @@ func (s *Server) check(p *pool, b *balancer.Backend) healthcheck.Check {
 		Prober:    p.probers[identity{b.Name(), b.Address()}],
 		Addresses: func() []healthcheck.Address { return ProbeAddresses(h, target.Unix, target.Addrs()) },
 		Interval:  h.Interval, FastInterval: h.FastInterval, DownInterval: h.DownInterval,
-		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall,
+		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall, Initial: initialState(h),
 		OnResult: func(r healthcheck.Result) {
 			target.Probes[r.Verdict].Add(1)
 			s.log.Debug().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("verdict", r.Verdict.String()).Str("reason", r.Text()).
 				Float64("duration", r.Took.Seconds()).Msg("probe")
 			warn(r.Warning)
+			s.tend(p, func(k *standing.Pool, now time.Time) bool { return k.Probed(b, r, now) })
 		},
 		OnChange: func(c healthcheck.Change) {
 			target.HealthChanges.Add(1)
-			p.balancer.SetHealth(b, health(c.New))
+			s.tend(p, func(k *standing.Pool, _ time.Time) bool {
+				k.SetHealth(b, health(c.New), c.Result.Text())
+				return true
+			})
 			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
 				Float64("duration", c.At.Sub(c.Since).Seconds()).Int("usable", p.balancer.Usable()).

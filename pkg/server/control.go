@@ -176,6 +176,9 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 		return nil
 	})
 	if err == nil {
+		if set.Mode != nil && *set.Mode == balancer.Ready {
+			s.letIn(pool, backend)
+		}
 		e := s.log.Info().Str("pool", pool).Str("backend", backend)
 		if set.Mode != nil {
 			e.Str("mode", set.Mode.String())
@@ -379,8 +382,8 @@ func (s *Server) Ready(listener string) (ready bool, why string, err error) {
 		if listener != "" && l.cfg.Name != listener {
 			continue
 		}
-		if p := st.pool(l.cfg.Pool); p.balancer.Usable() == 0 {
-			return false, fmt.Sprintf("listener %s: pool %s has no usable backend", l.cfg.Name, l.cfg.Pool), nil
+		if why := st.pool(l.cfg.Pool).unready(); why != "" {
+			return false, fmt.Sprintf("listener %s: %s", l.cfg.Name, why), nil
 		}
 	}
 	return true, "", nil

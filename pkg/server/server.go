@@ -37,6 +37,7 @@ type Server struct {
 	fronts  fronts
 	events  eventLog
 	history history
+	ear     *ear
 
 	background sync.WaitGroup // monitor, resolver, drains of what was removed
 	ctx        context.Context
@@ -60,6 +61,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		monitor: healthcheck.NewMonitor(healthcheck.Options{Concurrency: b.probes}),
 		names:   newResolver(log),
 		probers: NewProbers(),
+		ear:     newEar(),
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
 	}
@@ -89,6 +91,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.background.Go(func() { s.monitor.Run(s.ctx) })
 	s.background.Go(func() { s.names.run(s.ctx) })
 	s.background.Go(s.recordHistory)
+	s.background.Go(s.keep)
 	if err := s.apply(ctx, s.state.Load(), s.start); err != nil {
 		s.abort()
 		return err

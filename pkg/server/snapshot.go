@@ -58,6 +58,9 @@ type ListenerSnapshot struct {
 type PoolSnapshot struct {
 	Name     string
 	Usable   int
+	Quorum   int    // of usable backends that make it ready; at least 1
+	Split    string // who claims to be the primary, if several do
+	Refusing bool   // because of that, none of them is used
 	Backends []BackendSnapshot
 	Connect  Durations // of successful attempts
 	Up, Down uint64
@@ -66,6 +69,7 @@ type PoolSnapshot struct {
 // BackendSnapshot is one backend.
 type BackendSnapshot struct {
 	balancer.State
+	Ruling       Ruling
 	Check        healthcheck.Status // the zero value without probes
 	Addrs        []netip.AddrPort
 	Sessions     uint64 // connected since the start
@@ -128,9 +132,12 @@ func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
 		Name: p.cfg.Name, Usable: p.balancer.Usable(), Backends: make([]BackendSnapshot, len(rows)),
 		Connect: p.front.Connect.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
 	}
+	snap.Quorum = p.quorum()
+	split, rulings := p.keeper.rulings(rows)
+	snap.Split, snap.Refusing = split.String(), split.Refusing
 	for i, row := range rows {
 		b := &snap.Backends[i]
-		b.State = row
+		b.State, b.Ruling = row, rulings[i]
 		b.count(row.Value.(*proxy.Target))
 		b.Check, _ = s.monitor.Status(checkID(p.cfg.Name, row.Backend))
 	}

@@ -25,6 +25,7 @@ type pool struct {
 	cfg      *config.Pool
 	balancer *balancer.Pool
 	front    *proxy.Pool
+	keeper   *keeper
 	door     *sync.Mutex // held while its listeners are suspended or resumed
 	probers  map[identity]healthcheck.Prober
 }
