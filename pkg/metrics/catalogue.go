@@ -118,6 +118,8 @@ var backends = []family[server.BackendSnapshot]{
 		func(b *server.BackendSnapshot) float64 { return one(b.Ruling.Held) }),
 	per(gauges, "backend_role", "1 for the role that it told last, 0 for the other.", "role", []string{"primary", "replica"},
 		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Ruling.Facts.Role) == i+1) }).only(hasRole),
+	gauge("backend_wrong_role", "1 while it is out because the pool wants the other role, else 0.",
+		func(b *server.BackendSnapshot) float64 { return one(b.Ruling.WrongRole()) }).only(hasRole),
 	gauge("backend_timeline", "Its timeline (PostgreSQL); each promotion begins a higher one.",
 		func(b *server.BackendSnapshot) float64 { return float64(b.Ruling.Facts.Timeline) }).
 		only(func(b *server.BackendSnapshot) bool { return b.Ruling.Facts.Timeline > 0 }),

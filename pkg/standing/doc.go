@@ -14,7 +14,7 @@
 //	slowstart.go a backend that comes back gets its full share only after a time
 //
 // Where rules disagree, the first of these that has an objection wins: a person's mode, the wish of an agent on
-// the server, the breaker, health, the fence, failback. None of them ever lets a backend in because the others
+// the server, the breaker, its role, health, the fence, failback. None of them ever lets a backend in because the others
 // are out as well.
 //
 // Streaks is the part that lies in the path of sessions: counters that tell when it is worth a word to Hear.

@@ -89,6 +89,9 @@ type Ruling struct {
 	settled bool // it is one: Settle has made it
 }
 
+// WrongRole is whether a backend is out because it is a primary where a replica is wanted, or the reverse.
+func (r *Ruling) WrongRole() bool { return r.Cause == ByRole }
+
 // Configure makes members the backends of the pool. What is known of one that stays is kept.
 func (p *Pool) Configure(o Options, members []Member, now time.Time) {
 	start := p.index == nil

@@ -370,8 +370,9 @@ func TestWhoWins(t *testing.T) {
 	}{
 		{NoCause, func() {}},
 		{ByFence, func() { r.tells("b", primary(3)) }},
-		{ByRole, func() { r.tells("a", replica) }},
 		{ByHealth, func() { r.down("a") }},
+		{ByRole, func() { r.tells("a", replica) }},
+		{ByBreaker, func() { r.pool.index[a].breaker.Trip(&o.Breaker, r.now); r.configure() }},
 		{ByAgent, func() { r.tells("a", healthcheck.Facts{Wish: healthcheck.WishDrain}) }},
 		{ByWeight, func() { r.members[0].Spec.Weight = 0; r.configure() }},
 		{ByMode, func() { r.members[0].Mode = balancer.Drain; r.configure() }},

@@ -17,8 +17,8 @@ const (
 	ByWeight                // a weight of 0
 	ByAgent                 // the wish of an agent on the server
 	ByBreaker               // its breaker is open
-	ByHealth                // it is down, or must be probed first
 	ByRole                  // it is a primary where a replica is wanted, or the reverse
+	ByHealth                // it is down, or must be probed first
 	ByFence                 // another claims to be the primary with better reason, or as good
 	ByFailback              // it waits for a person
 
@@ -152,7 +152,7 @@ func (p *Pool) settleRow(r *row, fenced string, backupsServe bool, now time.Time
 	r.could = cause == NoCause && r.Mode == balancer.Ready && r.Spec.Weight > 0
 	p.slowStart(r, cause == NoCause && r.breaker.State() == Closed && r.Mode != balancer.Maintenance, now)
 
-	barred := cause == ByAgent || cause >= ByRole || r.breaker.State() == Open
+	barred := cause != NoCause && cause != ByHealth || r.breaker.State() == Open
 	if r.breaker.State() == Open && cause != ByAgent {
 		cause, words = ByBreaker, "breaker open: "+r.tripped
 	}
@@ -179,12 +179,12 @@ func (p *Pool) objection(r *row, fenced string) (Cause, string) {
 	switch {
 	case r.wish == healthcheck.WishDrain || r.wish == healthcheck.WishMaintenance:
 		return ByAgent, "its agent asks for " + r.wish.String()
+	case wrongRole(r.facts.Role, p.o.Role):
+		return ByRole, fmt.Sprintf("is a %s (want %s)", r.facts.Role, p.o.Role)
 	case r.health == balancer.Down && r.reason != "":
 		return ByHealth, "down: " + r.reason
 	case r.health == balancer.Down:
 		return ByHealth, "down"
-	case wrongRole(r.facts.Role, p.o.Role):
-		return ByRole, fmt.Sprintf("is a %s (want %s)", r.facts.Role, p.o.Role)
 	case fenced != "":
 		return ByFence, fenced
 	case r.health == balancer.Unchecked && r.Spec.NeedsProbe:
@@ -289,7 +289,8 @@ func (r *Ruling) Objection() string {
 
 // special is Excluded where nobody else tells of it.
 func (r *Ruling) special() string {
-	if r.Cause == ByAgent || r.Cause >= ByRole {
+	switch r.Cause {
+	case ByAgent, ByRole, ByFence, ByFailback:
 		return r.Excluded
 	}
 	return ""
