@@ -60,7 +60,7 @@ func (s *session) learn(r *splice.Result) {
 		if t.Streaks.Reset(s.conf.Pool.limits.Load()) {
 			s.tell(standing.SessionsBreak, "sessions in a row were reset in their first second")
 		}
-	case s.connect > 0 && told(r.Reason):
+	case s.connect > 0 && served(r):
 		t.Streaks.Ended()
 	}
 	if s.trial != 0 {
@@ -74,7 +74,7 @@ func (s *session) judge(r *splice.Result, early bool) {
 	case early:
 		s.endTrial(true, errEarlyReset)
 		return
-	case s.connect > 0 && told(r.Reason):
+	case s.connect > 0 && served(r):
 		s.tell(standing.TrialPassed, "")
 	}
 	s.endTrial(false, nil)
@@ -89,12 +89,14 @@ func (s *session) age(r *splice.Result) time.Duration {
 	return r.Duration - s.connect
 }
 
-// told reports whether such an end shows that the backend served: both sides ended
-// in order, or it went on for as long as was asked.
-func told(r splice.Reason) bool {
-	switch r {
-	case splice.ReasonClientClosed, splice.ReasonBackendClosed, splice.ReasonBackendReset,
-		splice.ReasonIdleTimeout, splice.ReasonHalfCloseTimeout, splice.ReasonLifetime:
+// served reports whether an end that is no early reset shows that the backend
+// served: both sides ended in order, or it went on for as long as was asked. What it
+// did to a client that was leaving shows nothing.
+func served(r *splice.Result) bool {
+	switch r.Reason {
+	case splice.ReasonBackendReset:
+		return !r.ClientEnded
+	case splice.ReasonClientClosed, splice.ReasonBackendClosed, splice.ReasonIdleTimeout, splice.ReasonHalfCloseTimeout, splice.ReasonLifetime:
 		return true
 	}
 	return false

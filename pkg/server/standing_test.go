@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -412,4 +413,38 @@ backend = [{ name = "dead", address = %q }, { name = "good", address = %q }]
 
 func heardOf(b *balancer.Backend, w standing.Word) proxy.Heard {
 	return proxy.Heard{Backend: b, Word: w, Why: "the test says so"}
+}
+
+// A server that resets clients that are leaving does so to nobody's harm.
+func TestResetsAfterTheClientDoNotCount(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				io.Copy(io.Discard, c)
+				c.(*net.TCPConn).SetLinger(0)
+				c.Close()
+			}
+		}()
+		s := start(t, simple(t, engine, ln.Addr().String(), "breaker = { resets = 1, max_ejected_percent = 100 }"))
+		for range 5 {
+			c := dial(t, s)
+			io.WriteString(c, "ping")
+			c.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, c)
+		}
+		eventually(t, "all have ended", func() bool { return s.Snapshot().Sessions == 0 })
+		s.listen()
+		if n := s.Snapshot().Pools[0].Backends[0].Ruling.Ejections; n != 0 {
+			t.Errorf("%d ejections; want none", n)
+		}
+	})
 }
