@@ -21,17 +21,20 @@ const (
 
 // ClaimTrial answers the ticket of the trial that the Acquire before it began, or 0 if that was an ordinary
 // one. It costs a load for an ordinary one.
-func (b *Backend) ClaimTrial() (ticket uint64) {
+func (b *Backend) ClaimTrial() (ticket uint32) {
 	w := b.trial.Load()
 	if w&trialPhase != trialTaken || !b.trial.CompareAndSwap(w, w-trialTaken+trialClaimed) {
 		return 0
 	}
-	return w / nextTicket
+	return uint32(w / nextTicket)
 }
 
 // EndTrial makes room for the next trial. A ticket whose trial is over has no effect.
-func (b *Backend) EndTrial(ticket uint64) {
-	b.trial.CompareAndSwap(ticket*nextTicket+trialClaimed, ticket*nextTicket+trialFree)
+func (b *Backend) EndTrial(ticket uint32) {
+	w := b.trial.Load()
+	if w&trialPhase == trialClaimed && uint32(w/nextTicket) == ticket {
+		b.trial.CompareAndSwap(w, w-trialClaimed+trialFree)
+	}
 }
 
 // beginTrials makes room whatever trial there was: its session may live on for long.

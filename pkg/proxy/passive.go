@@ -17,7 +17,7 @@ import (
 type Heard struct {
 	Backend *balancer.Backend
 	Word    standing.Word
-	Ticket  uint64 // of a trial
+	Ticket  uint32 // of a trial
 	Why     string // for people, where it tells of trouble
 }
 

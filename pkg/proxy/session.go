@@ -49,9 +49,9 @@ type visit struct {
 	target   *Target           // its Value; nil until the first one is picked
 	addr     netip.AddrPort    // that is or was dialled last; zero for a unix socket
 	connect  time.Duration     // of the attempt that succeeded; 0 before it did
-	attempts int               // backends that were dialled
+	attempts int32             // backends that were dialled
+	trial    uint32            // its ticket, if it is a trial of the backend, else 0
 	trouble  *trouble          // nil until an attempt failed
-	trial    uint64            // its ticket, if it is a trial of the backend, else 0
 }
 
 // trouble is what a session remembers of attempts that failed.
@@ -79,7 +79,7 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 			return s.endpoint(d), nil
 		}
 	}
-	for s.attempts < d.Attempts {
+	for int(s.attempts) < d.Attempts {
 		b, err := s.conf.Pool.Balancer.Acquire(s.client.Addr(), s.tried())
 		if err == balancer.ErrTried {
 			s.trouble.tried.Reset()
@@ -259,7 +259,7 @@ func (v *visit) logLine(r *splice.Result) {
 	}
 	e.Str("backend_address", v.address()).
 		Float64("duration", r.Duration.Seconds()).Float64("connect_time", v.connect.Seconds()).
-		Int("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
+		Int32("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
 		Str("reason", r.Reason.String())
 	if r.Err != nil {
 		e.Str("error", r.Err.Error())

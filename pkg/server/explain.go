@@ -29,7 +29,7 @@ type Candidate struct {
 	balancer.Candidate
 	Check     healthcheck.Status // the zero value without probes
 	Ruling    Ruling
-	ModeSince time.Time          // when a person set its mode; zero if nobody did
+	ModeSince time.Time // when a person set its mode; zero if nobody did
 	Picked    bool
 	Usable    bool      // nothing is against it; it may still have to wait for its tier's turn
 	Excluded  string    // what is against it, or why its tier has no turn; "" if another one is just better

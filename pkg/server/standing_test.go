@@ -81,8 +81,8 @@ func awaitWho(t *testing.T, s *Server, want string) {
 	eventually(t, fmt.Sprintf("usable: %q (now %q)", want, who(s)), func() bool { return who(s) == want })
 }
 
-// told counts the events of a kind.
-func told(s *Server, k EventKind) (all []Event) {
+// eventsOf lists the events of a kind.
+func eventsOf(s *Server, k EventKind) (all []Event) {
 	events, _ := s.Events(0)
 	for _, e := range events {
 		if e.Kind == k {
@@ -110,7 +110,7 @@ func TestSingleWriter(t *testing.T) {
 	p["b"].says(healthcheck.Up, claim(2))
 	awaitWho(t, s, "b")
 	eventually(t, "the split shows", func() bool { return s.Snapshot().Pools[0].Split != "" })
-	if e := told(s, EventSplit); len(e) != 1 || !strings.Contains(e[0].New, "b (timeline 2)") {
+	if e := eventsOf(s, EventSplit); len(e) != 1 || !strings.Contains(e[0].New, "b (timeline 2)") {
 		t.Errorf("events %+v; want one that names the claims", e)
 	}
 	p["a"].says(healthcheck.Up, claim(2))
@@ -124,7 +124,7 @@ func TestSingleWriter(t *testing.T) {
 	p["a"].says(healthcheck.Down, healthcheck.Facts{Role: healthcheck.RoleReplica})
 	awaitWho(t, s, "b")
 	eventually(t, "the split is over", func() bool { return s.Snapshot().Pools[0].Split == "" })
-	if e := told(s, EventRole); len(e) < 4 {
+	if e := eventsOf(s, EventRole); len(e) < 4 {
 		t.Errorf("events %+v; want two for each backend", e)
 	}
 }
@@ -331,7 +331,7 @@ backend = [{ name = "good", address = %q }, { name = "bad", address = %q }]
 			}
 		}
 		words := map[string]bool{}
-		for _, e := range told(s, EventBreaker) {
+		for _, e := range eventsOf(s, EventBreaker) {
 			words[e.Old+">"+e.New] = true
 		}
 		for _, want := range []string{"closed>open", "open>half-open", "half-open>open", "half-open>closed"} {

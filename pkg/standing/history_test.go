@@ -62,7 +62,7 @@ func (h *history) step() {
 	case 4, 5:
 		h.pool.Hear(b, Word(h.r.IntN(2)), 0, "by chance", h.now)
 	case 6, 7:
-		h.pool.Hear(b, TrialConnected+Word(h.r.IntN(4)), uint64(h.r.IntN(2)), "by chance", h.now)
+		h.pool.Hear(b, TrialConnected+Word(h.r.IntN(4)), uint32(h.r.IntN(2)), "by chance", h.now)
 	case 8:
 		if h.r.IntN(10) == 0 {
 			h.pool.Release(b, h.now)

@@ -67,7 +67,7 @@ type row struct {
 
 // trial is a half-open breaker's session that connected.
 type trial struct {
-	ticket uint64
+	ticket uint32
 	due    time.Time // when it has lived long enough
 }
 
@@ -223,7 +223,7 @@ const (
 )
 
 // Hear notes what sessions tell; why is for people, ticket is the trial's.
-func (p *Pool) Hear(b *balancer.Backend, w Word, ticket uint64, why string, now time.Time) {
+func (p *Pool) Hear(b *balancer.Backend, w Word, ticket uint32, why string, now time.Time) {
 	r := p.index[b]
 	if r == nil || !p.o.Breaker.Enabled {
 		return

@@ -84,7 +84,7 @@ func (r *rig) tells(name string, f healthcheck.Facts) {
 	r.settle()
 }
 
-func (r *rig) hear(name string, w Word, ticket uint64) {
+func (r *rig) hear(name string, w Word, ticket uint32) {
 	r.pool.Hear(r.backend(name), w, ticket, "5 in a row", r.now)
 	r.settle()
 }
