@@ -52,8 +52,9 @@ type Backend struct {
 	active        atomic.Int64
 	name, address string
 	value         atomic.Pointer[any]
+	trial         atomic.Uint64 // see trial.go
 
-	_ [cacheLine - 48]byte // fills the line on a 64-bit machine; the allocator then starts each on its own
+	_ [cacheLine - 56]byte // fills the line on a 64-bit machine; the allocator then starts each on its own
 }
 
 // Name is the backend's name, unique in its pool.

@@ -6,24 +6,31 @@ import "slices"
 type member struct {
 	backend *Backend
 	spec    Spec
-	health  Health
 	mode    Mode
+
+	standing Standing
 }
 
-// place is the tier in which m stands, noTier if it gets no sessions.
+// place is the tier in which m stands, onTrial more if it is there on trial, or noTier if it gets no sessions.
 func (m *member) place() int8 {
+	health := m.standing.Health
 	switch {
-	case m.mode != Ready, m.spec.Weight == 0, m.health == Down, m.health == Unchecked && m.spec.NeedsProbe:
+	case m.mode != Ready, m.spec.Weight == 0, m.standing.Barred:
 		return noTier
-	case m.spec.Backup && m.health == Up:
-		return backupUp
-	case m.spec.Backup:
-		return backupUnchecked
-	case m.health == Up:
-		return primaryUp
-	default:
-		return primaryUnchecked
+	case health == Down, health == Unchecked && m.spec.NeedsProbe:
+		return noTier
 	}
+	tier := int8(primaryUp)
+	if m.spec.Backup {
+		tier = backupUp
+	}
+	if health == Unchecked {
+		tier++
+	}
+	if m.standing.Trial {
+		tier += onTrial
+	}
+	return tier
 }
 
 // group is where m is counted for ip-hash.
@@ -35,11 +42,7 @@ func (m *member) group() int {
 }
 
 func (m *member) row() row {
-	r := row{backend: m.backend, weight: int32(m.spec.Weight), limit: unlimited}
-	if m.spec.MaxConnections > 0 {
-		r.limit = int64(m.spec.MaxConnections)
-	}
-	return r
+	return row{backend: m.backend, weight: m.weight(), limit: m.limit()}
 }
 
 // publishAll publishes a table for a new configuration. p.mu is held.
@@ -78,8 +81,10 @@ func (t *table) line() {
 	var sizes [tierCount]int
 	for _, k := range t.places {
 		if k != noTier {
-			sizes[k]++
 			t.usable++
+		}
+		if isTier(k) {
+			sizes[k]++
 		}
 	}
 	members := make([]int32, 0, t.usable)
@@ -88,10 +93,14 @@ func (t *table) line() {
 		members = members[n:n:cap(members)]
 	}
 	for i, k := range t.places {
-		if k != noTier {
+		switch {
+		case isTier(k):
 			tier := &t.tiers[k]
 			tier.members = append(tier.members, int32(i))
 			tier.heaviest = max(tier.heaviest, t.rows[i].weight)
+		case k >= onTrial:
+			tier := &t.tiers[k-onTrial]
+			tier.trials = append(tier.trials, int32(i))
 		}
 	}
 }
@@ -100,6 +109,9 @@ func (t *table) line() {
 func (t *table) prepare() {
 	for i := range t.tiers {
 		tier := &t.tiers[i]
+		if len(tier.trials) > 0 && tier.sticky() {
+			tier.ring = tier.groups[tierGroups[i]].table()
+		}
 		if tier.size() == 0 {
 			continue
 		}

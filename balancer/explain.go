@@ -61,7 +61,7 @@ func (p *Pool) Explain(client netip.Addr, fails func(*Backend) bool) Explanation
 	var e Explanation
 	for i, s := range states {
 		s.Active = twin.rows[i].backend.Active()
-		e.Candidates = append(e.Candidates, newCandidate(s, Tier(t.places[i]), &twin.rows[i]))
+		e.Candidates = append(e.Candidates, newCandidate(s, tierAt(t.places[i]), &twin.rows[i]))
 	}
 	var tried Tried
 	found, i := twin.tryPick(client, &tried)
@@ -84,6 +84,14 @@ func (p *Pool) Explain(client netip.Addr, fails func(*Backend) bool) Explanation
 	return e
 }
 
+// tierAt is the tier of a place; one on trial stands in its tier.
+func tierAt(place int8) Tier {
+	if place >= onTrial {
+		place -= onTrial
+	}
+	return Tier(place)
+}
+
 // tryPick picks, and finds the row that was picked.
 func (t *table) tryPick(client netip.Addr, tried *Tried) (found picked, at int) {
 	found = t.pick(request{client, tried})
@@ -93,7 +101,7 @@ func (t *table) tryPick(client netip.Addr, tried *Tried) (found picked, at int) 
 func newCandidate(s State, tier Tier, r *row) Candidate {
 	c := Candidate{State: s, Tier: tier, Full: s.Active >= r.limit}
 	if r.weight > 0 {
-		c.Load = float64(s.Active+1) / float64(r.weight)
+		c.Load = float64(s.Active+1) * fullShare / float64(r.weight)
 	}
 	return c
 }
@@ -106,6 +114,7 @@ func (t *table) twin() *table {
 	backends := make([]Backend, len(t.rows))
 	for i := range layout.rows {
 		backends[i].active.Store(t.rows[i].backend.Active())
+		backends[i].trial.Store(t.rows[i].backend.trial.Load())
 		layout.rows[i].backend = &backends[i]
 	}
 	twin := &table{layout: &layout, places: t.places, tiers: t.tiers, usable: t.usable}

@@ -19,9 +19,17 @@ import (
 
 type modelBackend struct {
 	Spec
-	health Health
+	Standing
 	mode   Mode
 	active int
+}
+
+// share is its weight as it is now, in hundredths.
+func (b *modelBackend) share() int {
+	if b.Share == 0 {
+		return 100 * b.Weight
+	}
+	return b.Share * b.Weight
 }
 
 type modelPool struct {
@@ -36,12 +44,12 @@ type modelPool struct {
 // tier lists who stands in a tier, in order.
 func (m *modelPool) tier(k int) (in []*modelBackend) {
 	for _, b := range m.backends {
-		may := b.mode == Ready && b.Weight > 0 && (b.health == Up || b.health == Unchecked && !b.NeedsProbe)
+		may := b.mode == Ready && b.Weight > 0 && !b.Barred && (b.Health == Up || b.Health == Unchecked && !b.NeedsProbe)
 		at := 0
 		if b.Backup {
 			at += 2
 		}
-		if b.health == Unchecked {
+		if b.Health == Unchecked {
 			at++
 		}
 		if may && at == k {
@@ -51,7 +59,9 @@ func (m *modelPool) tier(k int) (in []*modelBackend) {
 	return in
 }
 
-func (b *modelBackend) full() bool { return b.MaxConnections > 0 && b.active >= b.MaxConnections }
+func (b *modelBackend) full() bool {
+	return b.MaxConnections > 0 && b.active >= b.MaxConnections || b.Limit > 0 && b.active >= b.Limit
+}
 
 type modelPick struct {
 	m      *modelPool
@@ -122,7 +132,7 @@ func (p *modelPick) least(suits func(*modelBackend) bool) (best *modelBackend) {
 	n := len(p.in)
 	for i := range n {
 		b := p.in[(p.m.next[p.k]+i)%n]
-		if suits(b) && (best == nil || float64(b.active+1)/float64(b.Weight) < float64(best.active+1)/float64(best.Weight)) {
+		if suits(b) && (best == nil || float64(b.active+1)/float64(b.share()) < float64(best.active+1)/float64(best.share())) {
 			best = b
 		}
 	}
@@ -136,12 +146,12 @@ func (p *modelPick) least(suits func(*modelBackend) bool) (best *modelBackend) {
 func (p *modelPick) turn(choose bool) *modelBackend {
 	unit, total := 0, 0
 	for _, b := range p.in {
-		a, c := b.Weight, unit
+		a, c := b.share(), unit
 		for c != 0 {
 			a, c = c, a%c
 		}
 		unit = a
-		total += b.Weight
+		total += b.share()
 	}
 	for range min(voidTurns, total/unit) {
 		turn := int(p.m.turns[p.k] % uint64(total/unit))
@@ -150,7 +160,7 @@ func (p *modelPick) turn(choose bool) *modelBackend {
 		best := 0
 		for range turn + 1 {
 			for i, b := range p.in {
-				credit[i] += b.Weight
+				credit[i] += b.share()
 			}
 			best = slices.Index(credit, slices.Max(credit))
 			credit[best] -= total
@@ -287,14 +297,16 @@ func (h *history) step(op int) {
 		h.release()
 	case op < 16:
 		h.edit(func(b *Backend, m *modelBackend) {
-			m.health = Health(h.below(3))
-			h.pool.SetHealth(b, m.health)
+			m.Health = Health(h.below(3))
+			h.pool.SetHealth(b, m.Health)
 		})
 	case op < 17:
 		h.edit(func(b *Backend, m *modelBackend) {
 			m.mode = Mode(max(0, h.below(6)-3))
 			h.pool.SetMode(b, m.mode)
 		})
+	case op < 18 && h.below(2) == 0:
+		h.standings()
 	case op < 18:
 		h.edit(func(b *Backend, m *modelBackend) {
 			m.Weight = h.below(5)
@@ -304,6 +316,18 @@ func (h *history) step(op int) {
 		h.apply()
 	}
 	h.compare()
+}
+
+// standings changes several at once.
+func (h *history) standings() {
+	all := map[*Backend]Standing{}
+	for range 1 + h.below(3) {
+		h.edit(func(b *Backend, m *modelBackend) {
+			m.Standing = Standing{Health: Health(h.below(3)), Barred: h.below(3) == 0, Share: h.below(3) * 50, Limit: h.below(3)}
+			all[b] = m.Standing
+		})
+	}
+	h.pool.SetStandings(all)
 }
 
 func (h *history) edit(f func(*Backend, *modelBackend)) {
@@ -416,7 +440,7 @@ func (h *history) compare() {
 	}
 	for i, s := range h.pool.Backends() {
 		m := h.model.backends[i]
-		if s.Spec != m.Spec || s.Health != m.health || s.Mode != m.mode || s.Active != int64(m.active) {
+		if s.Spec != m.Spec || s.Standing != m.Standing || s.Mode != m.mode || s.Active != int64(m.active) {
 			h.t.Errorf("step %d: got %+v; want %+v", h.steps, s, m)
 		}
 	}

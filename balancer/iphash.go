@@ -76,8 +76,7 @@ func (t *tier) homeOf(hash uint64) *row {
 
 // slotOf is the position in rows to which the slot of hash belongs, in whatever tier that row stands.
 func (t *tier) slotOf(hash uint64) int32 {
-	seat := t.ring.slots[hash%uint64(len(t.ring.slots))]
-	return t.homes[tierGroups[t.number]][seat]
+	return t.homes[tierGroups[t.number]][t.ring.seatOf(hash)]
 }
 
 // rendezvous takes the usable row with the highest score for this client (Thaler and Ravishankar 1998, with

@@ -80,6 +80,9 @@ type ring struct {
 	slots []uint32 // the seat of each slot
 }
 
+// seatOf is the seat whose slot a hash leads to.
+func (r *ring) seatOf(hash uint64) uint32 { return r.slots[hash%uint64(len(r.slots))] }
+
 func newRing(g *group) *ring {
 	r := &ring{keys: g.keys, seats: g.seats, names: make([]uint64, len(g.seats))}
 	orders := make([]preference, len(g.seats))

@@ -20,17 +20,17 @@ var (
 // State is a row of Pool.Backends: what is configured, what is known and what is counted.
 type State struct {
 	Spec
+	Standing
 	Backend *Backend
-	Health  Health
 	Mode    Mode
 	Active  int64
-	Usable  bool // by health, mode and weight; it may still be full
+	Usable  bool // by standing, mode and weight; it may still be full
 }
 
 // Pool picks backends for sessions. All methods may be called by any number of goroutines at once.
 //
 //	New ─> Pool ──Acquire──> Backend ──Release──> (gone)
-//	        │ SetHealth, SetMode, SetWeight, Apply: build a table, swap it in
+//	        │ SetHealth, SetStandings, SetMode, SetWeight, Apply: build a table, swap it in
 //	        v
 //	      table: what the next Acquire reads
 type Pool struct {
@@ -70,8 +70,8 @@ func (p *Pool) Acquire(client netip.Addr, tried *Tried) (*Backend, error) {
 	return p.table.Load().acquire(request{client, tried})
 }
 
-// Usable counts the backends that health, mode and weight let have new sessions. A full one counts, because
-// that changes with every session.
+// Usable counts the backends that standing, mode and weight let have new sessions. A full one counts, because
+// that changes with every session, and so does one on trial.
 func (p *Pool) Usable() int { return p.table.Load().usable }
 
 // OnUsable has f called whenever Usable goes from zero to above (true) or back (false), starting from what
@@ -97,7 +97,7 @@ func (p *Pool) states() []State {
 	states := make([]State, len(p.members))
 	for i, m := range p.members {
 		states[i] = State{
-			Spec: m.spec, Backend: m.backend, Health: m.health, Mode: m.mode,
+			Spec: m.spec, Standing: m.standing, Backend: m.backend, Mode: m.mode,
 			Active: m.backend.Active(), Usable: m.place() != noTier,
 		}
 	}
@@ -115,7 +115,7 @@ func (p *Pool) Has(b *Backend) bool {
 // SetHealth notes what probes say of b. It reports whether that is news; it is not for a backend that was
 // removed.
 func (p *Pool) SetHealth(b *Backend, h Health) bool {
-	return p.change(b, p.publishOne, func(m *member) bool { return replace(&m.health, h) })
+	return p.change(b, p.publishOne, func(m *member) bool { return replace(&m.standing.Health, h) })
 }
 
 // SetMode notes what a person says of b. It reports whether that is news; it is not for a backend that was

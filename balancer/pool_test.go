@@ -377,8 +377,8 @@ func TestApplyKeepsWhomItKnows(t *testing.T) {
 	rows := p.Backends()
 	want := []State{
 		{Backend: newD, Spec: specs[0], Usable: true},
-		{Backend: b, Spec: specs[1], Health: Up, Mode: Drain, Active: 1},
-		{Backend: a, Spec: specs[2], Health: Up, Active: 1, Usable: true},
+		{Backend: b, Spec: specs[1], Standing: Standing{Health: Up}, Mode: Drain, Active: 1},
+		{Backend: a, Spec: specs[2], Standing: Standing{Health: Up}, Active: 1, Usable: true},
 		{Backend: newC, Spec: specs[3], Usable: true},
 	}
 	if !slices.Equal(rows, want) {

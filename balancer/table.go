@@ -13,8 +13,12 @@ const (
 	backupUp
 	backupUnchecked
 	tierCount
-	noTier = -1
+	onTrial = tierCount // added to a tier's number: there on trial
+	noTier  = -1
 )
+
+// isTier tells the place of a plain member of a tier.
+func isTier(place int8) bool { return place >= 0 && place < tierCount }
 
 // tierGroups tells which group of ip-hash a tier's rows belong to.
 var tierGroups = [tierCount]int{primaries, primaries, backups, backups}
@@ -24,9 +28,9 @@ var tierGroups = [tierCount]int{primaries, primaries, backups, backups}
 // what the algorithms precompute.
 type table struct {
 	*layout
-	places []int8 // by position in rows: the tier in which the row stands, or noTier
+	places []int8 // by position in rows: the tier in which the row stands, maybe onTrial, or noTier
 	tiers  [tierCount]tier
-	usable int // rows in all tiers
+	usable int // rows in all tiers, those on trial included
 }
 
 // layout is the part of a table that follows from the configuration alone.
@@ -42,7 +46,7 @@ type layout struct {
 type row struct {
 	backend *Backend
 	limit   int64 // the count of sessions that active must not pass
-	weight  int32 // 0..MaxWeight; at least 1 in a tier
+	weight  int32 // in hundredths: 0..100*MaxWeight; at least 1 in a tier
 	seat    int32 // in the group, if the weight is not 0
 }
 
@@ -54,6 +58,7 @@ type tier struct {
 	*table
 	number   int
 	members  []int32 // positions in rows
+	trials   []int32 // likewise, of those on trial: they are no members
 	rotation *rotation
 	random   func(n uint64) uint64 // uniform in 0..n-1; nil: the rotation draws
 	heaviest int32                 // the greatest weight
@@ -110,7 +115,13 @@ type picked struct {
 
 func (t *table) pick(q request) picked {
 	for i := range t.tiers {
-		if tier := &t.tiers[i]; tier.size() > 0 {
+		tier := &t.tiers[i]
+		if len(tier.trials) > 0 {
+			if b := tier.try(q); b != nil {
+				return picked{b, i, 0}
+			}
+		}
+		if tier.size() > 0 {
 			if p := tier.pick(q); p.backend != nil {
 				return p
 			}
@@ -138,7 +149,7 @@ func (t *table) haveTried(q request) bool {
 	}
 	for i := range t.rows {
 		r := &t.rows[i]
-		if t.places[i] != noTier && q.tried.Has(r.backend) && r.backend.active.Load() < r.limit {
+		if isTier(t.places[i]) && q.tried.Has(r.backend) && r.backend.active.Load() < r.limit {
 			return true
 		}
 	}

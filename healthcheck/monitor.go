@@ -28,6 +28,10 @@ type Check struct {
 	DownInterval time.Duration // instead, while down; default Interval
 	Timeout      time.Duration // of one probe; default 1 s
 
+	// Initial is the state before the first verdict; up and down are then left as
+	// always, by Fall and Rise verdicts. It says nothing to a check that exists.
+	Initial State
+
 	Rise int // verdicts up in a row that bring it up; default 2
 	Fall int // verdicts down in a row that bring it down; default 3
 
@@ -294,7 +298,7 @@ func (m *Monitor) put(checks []Check) {
 func (m *Monitor) putOne(c Check, now time.Time) {
 	t, ok := m.tasks[c.ID]
 	if !ok {
-		t = &task{check: c, threshold: NewThreshold(c.Rise, c.Fall), since: now}
+		t = &task{check: c, threshold: NewThreshold(c.Rise, c.Fall).From(c.Initial), since: now}
 		m.tasks[c.ID] = t
 		m.queue.put(t, now)
 		return

@@ -36,6 +36,12 @@ func NewThreshold(rise, fall int) Threshold {
 	return Threshold{rise: rise, fall: fall}
 }
 
+// From is t in a state that no verdict has brought about.
+func (t Threshold) From(s State) Threshold {
+	t.state = s
+	return t
+}
+
 // SetLimits changes rise and fall; the state and the streak stay, so that the
 // new limits are applied to the next verdict.
 func (t *Threshold) SetLimits(rise, fall int) {

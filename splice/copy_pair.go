@@ -124,6 +124,8 @@ func (p *copyPair) result() Result {
 		Up:       p.up.moved.Load(),
 		Down:     p.down.moved.Load(),
 		Duration: p.age(),
+
+		ClientEnded: p.client.ended,
 	}
 }
 

@@ -715,6 +715,7 @@ func (l *loop) end(p *pair, res Result, how func(fd int32)) {
 	}
 	res.Up, res.Down = p.flows[up].bytes, p.flows[down].bytes
 	res.Duration = time.Duration(l.clock() - p.born)
+	res.ClientEnded = p.clientEnded || p.first == client
 	p.session.Close(res)
 	releaseAll(p.from.bind.Gates)
 	l.dead = append(l.dead, p)

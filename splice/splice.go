@@ -179,6 +179,10 @@ type Result struct {
 	Err      error         // what the system said, if it said something; for people
 	Up, Down uint64        // bytes to the backend and to the client
 	Duration time.Duration // since the client was accepted
+
+	// ClientEnded is whether the client had ended its direction before: what the
+	// backend did then, it did to one that was leaving.
+	ClientEnded bool
 }
 
 // LoopStats are the counters of one loop since the engine started; the gauges are

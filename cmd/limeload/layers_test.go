@@ -50,9 +50,11 @@ var layers = []layer{
 
 	{"pkg/client", leaves, ""},
 
-	{"pkg/server", leaves + "pkg/proxy", "github.com/rs/zerolog golang.org/x/sys"},
+	{"pkg/server", leaves + "pkg/proxy pkg/standing", "github.com/rs/zerolog golang.org/x/sys"},
 
-	{"pkg/proxy", leaves, "github.com/rs/zerolog"},
+	{"pkg/proxy", leaves + "pkg/standing", "github.com/rs/zerolog"},
+
+	{"pkg/standing", "balancer healthcheck", ""},
 
 	{"pkg/logqueue", "", ""},
 	{"pkg/watch", "", "github.com/fsnotify/fsnotify"},

@@ -29,7 +29,7 @@ type Candidate struct {
 	Health          string     `json:"health" enum:"unchecked,up,down"`
 	Mode            string     `json:"mode" enum:"ready,drain,maintenance"`
 	Weight          int        `json:"weight"`
-	EffectiveWeight int        `json:"effective_weight" doc:"The weight that counts now"`
+	EffectiveWeight float64    `json:"effective_weight" doc:"The weight that counts now"`
 	Active          int64      `json:"active"`
 	MaxConnections  int        `json:"max_connections" doc:"0 = no limit"`
 	Load            float64    `json:"load" doc:"(active + 1) / weight; 0 at weight 0"`
@@ -79,7 +79,7 @@ func (a *api) explain(_ context.Context, in *struct {
 func newCandidate(c *server.Candidate) Candidate {
 	out := Candidate{
 		Backend: c.Name, Address: c.Address, Health: c.Health.String(), Mode: c.Mode.String(),
-		Weight: c.Weight, EffectiveWeight: c.Weight, Active: c.Active, MaxConnections: c.MaxConnections,
+		Weight: c.Weight, EffectiveWeight: float64(c.State.EffectiveWeight()) / 100, Active: c.Active, MaxConnections: c.MaxConnections,
 		Load: c.Load, Backup: c.Backup, Tier: c.Tier.String(), Usable: c.Usable, Excluded: c.Excluded,
 		Since: optionalTime(c.Since), ProbeAt: optionalTime(c.Check.LastAt),
 	}

@@ -46,6 +46,9 @@ type Listener struct {
 type Pool struct {
 	Name     string    `json:"name"`
 	Usable   int       `json:"usable" doc:"Backends that may have new sessions"`
+	Quorum   int       `json:"quorum" doc:"Usable backends below which the pool is not ready"`
+	Split    string    `json:"split,omitempty" doc:"Who claims to be the primary, if several do"`
+	Refusing bool      `json:"refusing,omitempty" doc:"Because of that none of them is used"`
 	Backends []Backend `json:"backends"`
 	Leaving  []Backend `json:"leaving,omitempty" doc:"Removed backends of which sessions still live"`
 	Removed  bool      `json:"removed,omitempty" doc:"From the configuration; sessions of it still live"`
@@ -59,8 +62,17 @@ type Backend struct {
 	Mode           string     `json:"mode" enum:"ready,drain,maintenance,removed" doc:"What a person says; removed while its last sessions live"`
 	Usable         bool       `json:"usable"`
 	Excluded       string     `json:"excluded" doc:"Why it gets no new sessions; empty if it may"`
+	Breaker        string     `json:"breaker" enum:"closed,open,half-open" doc:"What its traffic says"`
+	BreakerUntil   *time.Time `json:"breaker_until,omitempty" doc:"Until when its breaker is open"`
+	Ejections      uint64     `json:"ejections" doc:"Times that its breaker opened"`
+	Held           bool       `json:"held,omitempty" doc:"It recovered and waits for a person: mode ready lets it in"`
+	Role           string     `json:"role,omitempty" enum:"primary,replica" doc:"What it told last"`
+	Timeline       uint32     `json:"timeline,omitempty" doc:"PostgreSQL's"`
+	LagBytes       *int64     `json:"lag_bytes,omitempty" doc:"How far the replica is behind"`
+	LagSeconds     *float64   `json:"lag_seconds,omitempty"`
+	ServerVersion  string     `json:"server_version,omitempty" doc:"The server's own word for its version"`
 	Weight         int        `json:"weight" doc:"0..256; 0 = no new sessions"`
-	Effective      int        `json:"effective_weight" doc:"The weight that counts now"`
+	Effective      float64    `json:"effective_weight" doc:"The weight as it is now: less in a slow start, or where a probe says so"`
 	MaxConnections int        `json:"max_connections" doc:"0 = no limit"`
 	Backup         bool       `json:"backup"`
 	Active         int64      `json:"active" doc:"Live sessions and dials under way"`
@@ -70,7 +82,7 @@ type Backend struct {
 	BytesUp        uint64     `json:"bytes_up"`
 	BytesDown      uint64     `json:"bytes_down"`
 	Since          *time.Time `json:"since,omitempty" doc:"Since when its health is so"`
-	Probe          string     `json:"probe,omitempty" enum:"up,down,unknown" doc:"The last probe"`
+	Probe          string     `json:"probe,omitempty" enum:"up,down,unknown,degraded" doc:"The last probe"`
 	Reason         string     `json:"reason,omitempty" doc:"What the last probe said, unless up"`
 	Override       *Override  `json:"override,omitempty" doc:"What differs from the file by a person's will"`
 }
@@ -138,7 +150,10 @@ func newListener(l *server.ListenerSnapshot) Listener {
 }
 
 func newPool(p *server.PoolSnapshot, overrides []server.Override) Pool {
-	out := Pool{Name: p.Name, Removed: p.Removed, Usable: p.Usable, Backends: []Backend{}}
+	out := Pool{
+		Name: p.Name, Removed: p.Removed, Usable: p.Usable,
+		Quorum: p.Quorum, Split: p.Split, Refusing: p.Refusing, Backends: []Backend{},
+	}
 	for i := range p.Leaving {
 		out.Leaving = append(out.Leaving, newBackend(&p.Leaving[i]))
 	}
@@ -157,12 +172,13 @@ func newPool(p *server.PoolSnapshot, overrides []server.Override) Pool {
 func newBackend(b *server.BackendSnapshot) Backend {
 	out := Backend{
 		Name: b.Name, Address: b.Address, Health: b.Health.String(), Mode: b.Mode.String(), Usable: b.Usable, Excluded: b.Excluded(),
-		Weight: b.Weight, Effective: b.Weight, MaxConnections: b.MaxConnections, Backup: b.Backup, Active: b.Active,
+		Weight: b.Weight, MaxConnections: b.MaxConnections, Backup: b.Backup, Active: b.Active,
 		Sessions: b.Sessions, Dials: b.Dials, DialFailures: b.DialFailures, BytesUp: b.Up, BytesDown: b.Down,
 	}
 	if b.Removed {
 		out.Mode = "removed"
 	}
+	out.judge(b)
 	if c := &b.Check; c.ID != "" {
 		out.Since = &c.Since
 		if !c.LastAt.IsZero() {
@@ -170,6 +186,24 @@ func newBackend(b *server.BackendSnapshot) Backend {
 		}
 	}
 	return out
+}
+
+// judge fills in what was worked out about the backend, and what it told of itself.
+func (out *Backend) judge(b *server.BackendSnapshot) {
+	r, f := &b.Ruling, &b.Ruling.Facts
+	out.Breaker, out.Ejections, out.Held = r.Breaker.String(), r.Ejections, r.Held
+	if !r.Until.IsZero() {
+		out.BreakerUntil = &r.Until
+	}
+	out.Effective = float64(b.EffectiveWeight()) / 100
+	out.Role, out.Timeline, out.ServerVersion = f.Role.String(), f.Timeline, f.Version
+	if f.HasLag && f.Lag.Bytes >= 0 {
+		out.LagBytes = &f.Lag.Bytes
+	}
+	if f.HasLag && f.Lag.Time >= 0 {
+		seconds := f.Lag.Time.Seconds()
+		out.LagSeconds = &seconds
+	}
 }
 
 func newOverride(o *server.Override) *Override {

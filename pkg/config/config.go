@@ -185,8 +185,25 @@ type Pool struct {
 	// to the kernel. A backend is dialled from those of its own family.
 	Source []netip.Addr `toml:"source"`
 
+	// Quorum is how many backends have to be usable for the pool to be ready,
+	// 0..the number of backends; 0 is one.
+	Quorum int `toml:"quorum"`
+
+	// SlowStart is how long a backend that comes back takes to get its full weight
+	// and MaxConnections; 0 is none.
+	SlowStart time.Duration `toml:"slow_start"`
+
+	// Failback is whether a backend that comes back takes over from backups: one of
+	// Failbacks.
+	Failback string `toml:"failback"`
+
+	// OnSplit is what becomes of a pool of a primary in which several claim to be
+	// it: one of OnSplits.
+	OnSplit string `toml:"on_split"`
+
 	Connect  Connect   `toml:"connect"`
 	Health   Health    `toml:"health"`
+	Breaker  Breaker   `toml:"breaker"`
 	Backends []Backend `toml:"backend"`
 }
 
@@ -237,6 +254,15 @@ type Health struct {
 
 	// DownInterval replaces Interval while a backend is down; 0 is Interval.
 	DownInterval time.Duration `toml:"down_interval"`
+
+	// Initial is what a backend is before its first probe: one of Initials. Up and
+	// down are states like others, to be left by Fall and Rise probes; unchecked
+	// ends with the first.
+	Initial string `toml:"initial"`
+
+	// OnDown is what becomes of the sessions on a backend that goes down, or loses
+	// its role: one of OnDowns.
+	OnDown string `toml:"on_down"`
 
 	// Also are asked after Probe, one after the other: a backend is up when all
 	// say so. They take nothing over from Probe.

@@ -26,6 +26,8 @@ func DefaultPool() Pool {
 	return Pool{
 		Algorithm: []string{algorithmLeastConnections},
 		WhenDown:  WhenDownReset,
+		Failback:  FailbackAuto,
+		OnSplit:   OnSplitFence,
 		Connect:   Connect{Timeout: 5 * time.Second, Attempts: 3},
 		Health: Health{
 			Probe:    DefaultProbe(),
@@ -33,7 +35,10 @@ func DefaultPool() Pool {
 			Timeout:  time.Second,
 			Rise:     2,
 			Fall:     3,
+			Initial:  InitialUnchecked,
+			OnDown:   OnDownKeep,
 		},
+		Breaker: DefaultBreaker(),
 	}
 }
 

@@ -156,6 +156,10 @@ var docs = map[string]string{
 	"pool[].hash_slots":       "Size of the table of ip-hash: a prime up to 16777213, at least the number of backends; 0 is 65537, or 655373 above 650 backends.",
 	"pool[].when_down":        "While no backend is usable: rst (accept and reset) or unlisten (stay bound, but refuse connections).",
 	"pool[].source":           "Local addresses to dial from; a backend is dialled from those of its family. Empty leaves the choice to the kernel.",
+	"pool[].quorum":           "Usable backends below which the pool is not ready (/readyz), 0..the number of backends; 0 is 1.",
+	"pool[].slow_start":       "Time in which a backend that comes back gets from 1 % to all of its weight and max_connections; 0s is at once. ip-hash looks at max_connections alone.",
+	"pool[].failback":         "A backend that comes back takes over from backups by itself (auto), or waits for a person's ready (manual).",
+	"pool[].on_split":         "Several backends claim to be the primary: use the one with the highest timeline, or none with a tie (fence), or none (refuse).",
 	"pool[].connect.timeout":  "Bounds one attempt to connect; at least 1ms.",
 	"pool[].connect.attempts": "Attempts to connect per session, 1..100, on different backends while there are any.",
 
@@ -198,6 +202,8 @@ var docs = map[string]string{
 	"pool[].backend[].health.password":        "Replaces the pool's health.password for this backend.",
 	"pool[].backend[].health.tls.server_name": "Replaces the pool's health.tls.server_name for this backend.",
 
+	"pool[].health.initial":       "What a backend is before its first probe: unchecked (used after those that are up; the first probe decides), up or down.",
+	"pool[].health.on_down":       "Sessions of a backend that goes down, or loses its role, go on (keep) or are cut (kill).",
 	"pool[].health.interval":      "Time from one probe to the next; at least 1ms.",
 	"pool[].health.timeout":       "Bounds one probe; at least 1ms, at most interval. Where it is not written and interval is shorter than 1s, it is interval.",
 	"pool[].health.rise":          "Good probes in a row that bring a backend up, 1..1000.",
@@ -205,6 +211,15 @@ var docs = map[string]string{
 	"pool[].health.fast_interval": "Replaces interval while a backend is unchecked or between states; 0s is interval.",
 	"pool[].health.down_interval": "Replaces interval while a backend is down; 0s is interval.",
 	"pool[].health.port":          "Port to probe instead of the backend's, 0..65535; 0 is the backend's own.",
+
+	"pool[].breaker.enabled":             "Take a backend whose traffic fails out for a time.",
+	"pool[].breaker.failures":            "Connects in a row that fail, or are slow, and open the breaker, 0..10000; 0 is never.",
+	"pool[].breaker.resets":              "Sessions in a row that the backend resets within their first second and that open the breaker, 0..10000; 0 is never.",
+	"pool[].breaker.slow_connect":        "A connect is slow if it takes this many times as long as the pool's median, and 500ms at least, 2..1000; 0 is never.",
+	"pool[].breaker.ejection":            "How long the breaker stays open the first time; at least 1ms. It doubles with every time.",
+	"pool[].breaker.max_ejection":        "How long it stays open at most.",
+	"pool[].breaker.max_ejected_percent": "Share of the backends that could serve of which no more are out by their breakers at one time, 0..100.",
+	"pool[].breaker.trust_probe":         "A good probe closes the breaker early.",
 
 	"pool[].backend[].name":            `Name in logs, metrics and the API, unique in the pool; "" is the address.`,
 	"pool[].backend[].address":         "host:port, [v6]:port or unix:/path. Host names are resolved again from time to time.",

@@ -98,6 +98,10 @@ func TestDefaultsAreAmongTheirChoices(t *testing.T) {
 		{Default().Log.Format, LogFormats()},
 		{Default().Engine.Type, EngineTypes()},
 		{p.Algorithm[0], Algorithms()},
+		{p.Failback, Failbacks()},
+		{p.OnSplit, OnSplits()},
+		{p.Health.Initial, Initials()},
+		{p.Health.OnDown, OnDowns()},
 		{p.WhenDown, WhenDowns()},
 		{p.Health.Type, HealthTypes()},
 	} {

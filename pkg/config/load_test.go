@@ -134,10 +134,18 @@ func TestParseValues(t *testing.T) {
 			HashSlots: 257,
 			WhenDown:  config.WhenDownUnlisten,
 			Source:    []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")},
-			Connect:   config.Connect{Timeout: 3 * time.Second, Attempts: 5},
+			Quorum:    2,
+			SlowStart: time.Minute,
+			Failback:  config.FailbackManual,
+			OnSplit:   config.OnSplitFence,
+			Breaker: config.Breaker{
+				Failures: 7, SlowConnect: 20, Ejection: 5 * time.Second, MaxEjection: time.Minute, MaxEjectedPercent: 34,
+			},
+			Connect: config.Connect{Timeout: 3 * time.Second, Attempts: 5},
 			Health: config.Health{
 				Probe: fullProbe(), Also: fullAlso(), Interval: 3 * time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 4,
 				FastInterval: 500 * time.Millisecond, DownInterval: 10 * time.Second,
+				Initial: config.InitialDown, OnDown: config.OnDownKill,
 			},
 			Backends: []config.Backend{
 				{Name: "pg-1", Address: address(t, "10.0.0.11:5432"), Weight: 256, MaxConnections: 100, Backup: true,

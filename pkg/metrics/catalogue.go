@@ -81,8 +81,14 @@ var listeners = []family[server.ListenerSnapshot]{
 var pools = []family[server.PoolSnapshot]{
 	gauge("pool_backends", "Backends configured.",
 		func(p *server.PoolSnapshot) float64 { return float64(len(p.Backends)) }).only(poolIsConfigured),
-	gauge("pool_backends_usable", "Backends that may get new sessions, by health, mode and weight.",
+	gauge("pool_backends_usable", "Backends that may get new sessions.",
 		func(p *server.PoolSnapshot) float64 { return float64(p.Usable) }).only(poolIsConfigured),
+	gauge("pool_quorum", "Usable backends below which the pool is not ready.",
+		func(p *server.PoolSnapshot) float64 { return float64(p.Quorum) }).only(poolIsConfigured),
+	gauge("pool_split", "1 while several backends claim to be the primary, else 0.",
+		func(p *server.PoolSnapshot) float64 { return one(p.Split != "") }).only(poolIsConfigured),
+	gauge("pool_split_refusing", "1 while none of several that claim to be the primary is used, else 0.",
+		func(p *server.PoolSnapshot) float64 { return one(p.Refusing) }).only(poolIsConfigured),
 	counter("pool_sessions_total", "Sessions connected to a backend, removed ones included.",
 		func(p *server.PoolSnapshot) float64 { return float64(p.Connect.Count()) }),
 	histogram("pool_connect_duration_seconds", "How long successful attempts to connect took.", -13, 5,
@@ -95,7 +101,7 @@ var pools = []family[server.PoolSnapshot]{
 var backends = []family[server.BackendSnapshot]{
 	gauge("backend_up", "1 if its health is up (without probes it always is), else 0.",
 		func(b *server.BackendSnapshot) float64 { return one(b.Health == balancer.Up) }).only(isConfigured),
-	gauge("backend_usable", "1 if it may get new sessions, by health, mode and weight, else 0.",
+	gauge("backend_usable", "1 if it may get new sessions, by all that speaks against it, else 0.",
 		func(b *server.BackendSnapshot) float64 { return one(b.Usable) }).only(isConfigured),
 	per(gauges, "backend_health", "1 for the health that it has, 0 for the others.", "health", words(int(balancer.Down)+1, balancer.Health.String),
 		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Health) == i) }).only(isConfigured),
@@ -103,6 +109,27 @@ var backends = []family[server.BackendSnapshot]{
 		func(b *server.BackendSnapshot, i int) float64 { return one(mode(b) == i) }),
 	gauge("backend_weight", "Share of new sessions relative to the others; 0 = none.",
 		func(b *server.BackendSnapshot) float64 { return float64(b.Weight) }).only(isConfigured),
+	gauge("backend_effective_weight", "The same as it is now: less in a slow start, or where a probe says so.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.EffectiveWeight()) / 100 }).only(isConfigured),
+	per(gauges, "backend_breaker_state", "1 for the state that its breaker is in, 0 for the others.", "state", words(server.NumBreakerStates, server.BreakerState.String),
+		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Ruling.Breaker) == i) }).only(isConfigured),
+	counter("backend_ejections_total", "Times that its breaker opened.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.Ruling.Ejections) }).only(isConfigured),
+	gauge("backend_held", "1 while it recovered and waits for a person (failback = \"manual\"), else 0.",
+		func(b *server.BackendSnapshot) float64 { return one(b.Ruling.Held) }).only(isConfigured),
+	per(gauges, "backend_role", "1 for the role that it told last, 0 for the other.", "role", []string{"primary", "replica"},
+		func(b *server.BackendSnapshot, i int) float64 { return one(int(b.Ruling.Facts.Role) == i+1) }).only(hasRole),
+	gauge("backend_wrong_role", "1 while it is out because the pool wants the other role, else 0.",
+		func(b *server.BackendSnapshot) float64 { return one(b.Ruling.WrongRole()) }).only(hasRole),
+	gauge("backend_timeline", "Its timeline (PostgreSQL); each promotion begins a higher one.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.Ruling.Facts.Timeline) }).
+		only(func(b *server.BackendSnapshot) bool { return b.Ruling.Facts.Timeline > 0 }),
+	gauge("backend_lag_bytes", "How far the replica is behind, in bytes of the log.",
+		func(b *server.BackendSnapshot) float64 { return float64(b.Ruling.Facts.Lag.Bytes) }).
+		only(func(b *server.BackendSnapshot) bool { return b.Ruling.Facts.HasLag && b.Ruling.Facts.Lag.Bytes >= 0 }),
+	gauge("backend_lag_seconds", "How far the replica is behind, in time.",
+		func(b *server.BackendSnapshot) float64 { return b.Ruling.Facts.Lag.Time.Seconds() }).
+		only(func(b *server.BackendSnapshot) bool { return b.Ruling.Facts.HasLag && b.Ruling.Facts.Lag.Time >= 0 }),
 	gauge("backend_max_connections", "Sessions allowed at one time, where there is a limit.",
 		func(b *server.BackendSnapshot) float64 { return float64(b.MaxConnections) }).only(isLimited),
 	gauge("backend_sessions_active", "Sessions that use it now, those that still connect included.",
@@ -146,6 +173,7 @@ func poolIsConfigured(p *server.PoolSnapshot) bool { return !p.Removed }
 
 func isLimited(b *server.BackendSnapshot) bool { return b.MaxConnections > 0 }
 func isProbed(b *server.BackendSnapshot) bool  { return b.Check.ID != "" }
+func hasRole(b *server.BackendSnapshot) bool   { return b.Ruling.Facts.Role != healthcheck.RoleUnknown }
 func wasProbed(b *server.BackendSnapshot) bool { return !b.Check.LastAt.IsZero() }
 
 // loops are labelled loop: the number of one of the engine's event loops.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
+	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -16,6 +17,8 @@ type Pool struct {
 	Balancer *balancer.Pool // every backend's Value is its *Target
 
 	dialing atomic.Pointer[Dialing]
+	limits  atomic.Pointer[standing.Limits]
+	hear    func(Heard)
 	turn    atomic.Uint32 // for Dialing.Source
 
 	// Counts that outlive the backends.
@@ -32,7 +35,8 @@ type Dialing struct {
 
 // NewPool makes a pool of b.
 func NewPool(name string, b *balancer.Pool, d Dialing) *Pool {
-	p := &Pool{Name: name, Balancer: b}
+	p := &Pool{Name: name, Balancer: b, hear: func(Heard) {}}
+	p.SetLimits(standing.Limits{})
 	p.SetDialing(d)
 	return p
 }
@@ -75,6 +79,8 @@ type Target struct {
 	// Counted by whoever runs the probes.
 	Probes        [healthcheck.NumVerdicts]atomic.Uint64 // by healthcheck.Verdict
 	HealthChanges atomic.Uint64
+
+	Streaks standing.Streaks
 
 	failing atomic.Bool // the last attempt failed: tell people once
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -47,8 +48,9 @@ type visit struct {
 	backend  *balancer.Backend // acquired; nil between attempts
 	target   *Target           // its Value; nil until the first one is picked
 	addr     netip.AddrPort    // that is or was dialled last; zero for a unix socket
-	connect  time.Duration     // of the attempt that succeeded
-	attempts int               // backends that were dialled
+	connect  time.Duration     // of the attempt that succeeded; 0 before it did
+	attempts int32             // backends that were dialled
+	trial    uint32            // its ticket, if it is a trial of the backend, else 0
 	trouble  *trouble          // nil until an attempt failed
 }
 
@@ -57,6 +59,7 @@ type trouble struct {
 	last  error          // of the last one
 	tried balancer.Tried // backends
 	spent int            // addresses of the current backend
+	over  time.Time      // when an attempt succeeded after all
 }
 
 // Of answers whose session it is: the listener that admitted it, and the backend that
@@ -76,7 +79,7 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 			return s.endpoint(d), nil
 		}
 	}
-	for s.attempts < d.Attempts {
+	for int(s.attempts) < d.Attempts {
 		b, err := s.conf.Pool.Balancer.Acquire(s.client.Addr(), s.tried())
 		if err == balancer.ErrTried {
 			s.trouble.tried.Reset()
@@ -120,6 +123,7 @@ func (s *session) because(err error) error {
 
 func (s *session) picked(b *balancer.Backend) {
 	s.backend = b
+	s.trial = b.ClaimTrial()
 	if s.trouble != nil {
 		s.trouble.spent = 0
 	}
@@ -162,6 +166,7 @@ func (s *session) failed(err error) (more bool) {
 		return true
 	}
 	s.trouble.tried.Add(s.backend)
+	s.endTrial(!splice.LocalError(err), err)
 	s.backend.Release()
 	s.backend = nil
 	return false
@@ -174,6 +179,9 @@ func (s *session) blame(err error) {
 		return
 	}
 	s.target.DialFailures[causeOf(err)].Add(1)
+	if s.target.Streaks.Failed(s.conf.Pool.limits.Load()) {
+		s.tell(standing.ConnectsFail, "connects in a row failed: "+err.Error())
+	}
 	if !s.target.failing.Swap(true) {
 		s.listener.log.Warn().Str("pool", s.conf.Pool.Name).Str("backend", s.target.Name).
 			Str("backend_address", s.address()).Err(err).Msg("connect failed")
@@ -183,11 +191,20 @@ func (s *session) blame(err error) {
 // Connected implements splice.Connected.
 func (s *session) Connected(took time.Duration) {
 	t, p := s.target, s.conf.Pool
+	if s.trouble != nil {
+		s.trouble.over = time.Now()
+	}
+	if t.Streaks.Connected(took, p.limits.Load()) {
+		s.tell(standing.ConnectsFail, "connects in a row failed or were slow: the last took "+took.String())
+	}
+	if s.trial != 0 {
+		s.tell(standing.TrialConnected, "")
+	}
 	t.Sessions.Add(1)
 	t.ConnectTime.Add(int64(took))
 	p.Connect.Observe(took)
 	s.meter.mu.Lock()
-	s.connect, s.meter.connected = took, true
+	s.connect, s.meter.connected = max(took, 1), true
 	s.meter.mu.Unlock()
 	if n := len(t.Addrs()); s.spent() > 0 && n > 0 {
 		t.good.Store(uint32((int(t.good.Load()) + s.spent()) % n))
@@ -205,6 +222,7 @@ func (s *session) Close(r splice.Result) {
 	}
 	if s.backend != nil {
 		s.backend.Release()
+		s.learn(&r)
 	}
 	v, l := s.visit, s.listener
 	s.leave(r.Up, r.Down)
@@ -241,7 +259,7 @@ func (v *visit) logLine(r *splice.Result) {
 	}
 	e.Str("backend_address", v.address()).
 		Float64("duration", r.Duration.Seconds()).Float64("connect_time", v.connect.Seconds()).
-		Int("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
+		Int32("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
 		Str("reason", r.Reason.String())
 	if r.Err != nil {
 		e.Str("error", r.Err.Error())

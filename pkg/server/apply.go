@@ -7,11 +7,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/proxy"
+	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -106,7 +108,7 @@ func (s *Server) preparePool(c *config.Pool, was *pool) (update, error) {
 		fresh:   was == nil,
 	}
 	if was != nil {
-		u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, door: was.door}
+		u.pool = &pool{cfg: c, balancer: was.balancer, front: was.front, keeper: was.keeper, door: was.door}
 		return u, nil
 	}
 	b, err := balancer.New(u.options, u.specs)
@@ -115,7 +117,8 @@ func (s *Server) preparePool(c *config.Pool, was *pool) (update, error) {
 	}
 	name := c.Name
 	b.OnUsable(func(bool) { s.background.Go(func() { s.tendDoor(name) }) })
-	u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(name, b, dialing(c)), door: new(sync.Mutex)}
+	u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(name, b, dialing(c)), keeper: &keeper{}, door: new(sync.Mutex)}
+	u.pool.front.OnHeard(func(h proxy.Heard) { s.ear.hear(name, h) })
 	return u, nil
 }
 
@@ -144,10 +147,17 @@ func (s *Server) specs(c *config.Pool, targets map[identity]*proxy.Target) []bal
 		specs[i] = balancer.Spec{
 			Name: id.name, Address: id.address, Weight: b.Weight,
 			MaxConnections: b.MaxConnections, Backup: b.Backup, Value: t, Was: returning[id],
-			NeedsProbe: r != nil && r.Added && c.Health.Type != config.HealthNone,
+			NeedsProbe: needsProbe(c, r),
 		}
 	}
 	return specs
+}
+
+// needsProbe is whether a backend gets nothing before a good probe: where nobody
+// knows its role, and where a person added it.
+func needsProbe(c *config.Pool, r *Override) bool {
+	added := r != nil && r.Added
+	return c.Health.Type != config.HealthNone && (added || c.Health.WantedRole() != config.RoleAny)
 }
 
 // locate gives t its address; that of a host name is the resolver's to find.
@@ -186,21 +196,17 @@ func (s *Server) commitPools(updates []update) (gone []*leavingBackend) {
 	return gone
 }
 
-// setModes gives the backends of p the modes that a person wants.
+// setModes gives the backends of p the modes that a person wants, and the standing
+// that follows.
 func (s *Server) setModes(p *pool) {
 	for _, row := range p.balancer.Backends() {
-		if p.cfg.Health.Type == config.HealthNone {
-			p.balancer.SetHealth(row.Backend, balancer.Up)
-		}
 		mode := balancer.Ready
 		if r := s.overrides.find(p.cfg.Name, row.Name); r != nil {
 			mode = r.Mode
 		}
 		p.balancer.SetMode(row.Backend, mode)
-		if mode == balancer.Maintenance && p.cfg.Health.Type != config.HealthNone {
-			p.balancer.SetHealth(row.Backend, balancer.Unchecked) // nobody looks any more
-		}
 	}
+	s.configure(p)
 }
 
 // probe has the probes follow the step from old to next.
@@ -254,20 +260,24 @@ func (s *Server) check(p *pool, b *balancer.Backend) healthcheck.Check {
 		Prober:    p.probers[identity{b.Name(), b.Address()}],
 		Addresses: func() []healthcheck.Address { return ProbeAddresses(h, target.Unix, target.Addrs()) },
 		Interval:  h.Interval, FastInterval: h.FastInterval, DownInterval: h.DownInterval,
-		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall,
+		Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall, Initial: initialState(h),
 		OnResult: func(r healthcheck.Result) {
 			target.Probes[r.Verdict].Add(1)
 			s.log.Debug().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("verdict", r.Verdict.String()).Str("reason", r.Text()).
 				Float64("duration", r.Took.Seconds()).Msg("probe")
 			warn(r.Warning)
+			s.tend(p, func(k *standing.Pool, now time.Time) bool { return k.Probed(b, r, now) })
 		},
 		OnChange: func(c healthcheck.Change) {
 			target.HealthChanges.Add(1)
 			// The door waits for this line, which is why it turns.
 			p.door.Lock()
 			defer p.door.Unlock()
-			p.balancer.SetHealth(b, health(c.New))
+			s.tend(p, func(k *standing.Pool, _ time.Time) bool {
+				k.SetHealth(b, health(c.New), c.Result.Text())
+				return true
+			})
 			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
 				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
 				Float64("duration", c.At.Sub(c.Since).Seconds()).Int("usable", p.balancer.Usable()).

@@ -86,6 +86,9 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 		return nil
 	})
 	if err == nil {
+		if set.Mode != nil && *set.Mode == balancer.Ready {
+			s.letIn(pool, backend)
+		}
 		e := s.log.Info().Str("pool", pool).Str("backend", backend)
 		if set.Mode != nil {
 			e.Str("mode", set.Mode.String())

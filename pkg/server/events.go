@@ -26,6 +26,7 @@ const (
 	EventMode     EventKind = "mode"     // a person changed a backend's mode: Old, New
 	EventBreaker  EventKind = "breaker"  // a backend's breaker changed: Old, New
 	EventRole     EventKind = "role"     // a backend's role changed: Old, New
+	EventExcluded EventKind = "excluded" // an agent, its role, a fence or failback keep a backend out: Reason, empty for in again
 	EventSplit    EventKind = "split"    // several backends claim to be the primary, or do not any more
 	EventOverride EventKind = "override" // a person added, removed or changed a backend, or reset all
 	EventReload   EventKind = "reload"   // a configuration was applied, or refused: Reason has the problems

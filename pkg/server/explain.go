@@ -28,7 +28,8 @@ type Explanation struct {
 type Candidate struct {
 	balancer.Candidate
 	Check     healthcheck.Status // the zero value without probes
-	ModeSince time.Time          // when a person set its mode; zero if nobody did
+	Ruling    Ruling
+	ModeSince time.Time // when a person set its mode; zero if nobody did
 	Picked    bool
 	Usable    bool      // nothing is against it; it may still have to wait for its tier's turn
 	Excluded  string    // what is against it, or why its tier has no turn; "" if another one is just better
@@ -58,6 +59,7 @@ var refusals = []func(*question) string{
 var exclusions = []func(*Candidate) (why string, since time.Time){
 	excludedByMode,
 	excludedByWeight,
+	excludedByStanding,
 	excludedByHealth,
 	excludedUnchecked,
 	excludedByDNS,
@@ -151,6 +153,7 @@ func (q *question) candidates() []Candidate {
 		c := &all[i]
 		c.Candidate = b
 		c.Check, _ = q.s.monitor.Status(checkID(q.pool.cfg.Name, b.Backend))
+		c.Ruling = q.pool.keeper.ruling(b.Backend)
 		c.ModeSince = modeSince(overrides, q.pool.cfg.Name, b.Name)
 		c.Picked = q.pick.Backend != nil && b.Backend == q.pick.Backend
 		c.Excluded, c.Since = excluded(c)
@@ -184,7 +187,7 @@ func excluded(c *Candidate) (why string, since time.Time) {
 // Excluded says in words why the backend gets no new sessions; it is empty if it may.
 func (b *BackendSnapshot) Excluded() string {
 	full := b.MaxConnections > 0 && b.Active >= int64(b.MaxConnections)
-	why, _ := excluded(&Candidate{Candidate: balancer.Candidate{State: b.State, Full: full}, Check: b.Check})
+	why, _ := excluded(&Candidate{Candidate: balancer.Candidate{State: b.State, Full: full}, Check: b.Check, Ruling: b.Ruling})
 	return why
 }
 
@@ -200,6 +203,10 @@ func excludedByWeight(c *Candidate) (string, time.Time) {
 		return "", time.Time{}
 	}
 	return "weight is 0", time.Time{}
+}
+
+func excludedByStanding(c *Candidate) (string, time.Time) {
+	return c.Ruling.Objection(), time.Time{}
 }
 
 func excludedByHealth(c *Candidate) (string, time.Time) {

@@ -70,11 +70,14 @@ func (p *leavingPool) busy() bool {
 	return slices.ContainsFunc(p.balancer.Backends(), func(row balancer.State) bool { return row.Active > 0 })
 }
 
-// uncheck forgets what probes said.
+// uncheck forgets what probes and sessions said.
 func (p *pool) uncheck() {
+	p.keeper.forget()
+	blank := map[*balancer.Backend]balancer.Standing{}
 	for _, row := range p.balancer.Backends() {
-		p.balancer.SetHealth(row.Backend, balancer.Unchecked)
+		blank[row.Backend] = balancer.Standing{}
 	}
+	p.balancer.SetStandings(blank)
 }
 
 func (l *leavingListener) busy() bool { return l.front.Gate.Used() > 0 }

@@ -17,13 +17,13 @@ func (s *Server) Ready(listener string) (ready bool, why string, err error) {
 		if listener != "" && l.cfg.Name != listener {
 			continue
 		}
-		if why := st.pool(l.cfg.Pool).unusable(); why != "" {
+		if why := st.pool(l.cfg.Pool).unready(); why != "" {
 			return false, "listener " + l.cfg.Name + ": " + why, nil
 		}
 	}
 	if listener == "" {
 		for _, p := range st.pools {
-			if why := p.unusable(); why != "" {
+			if why := p.unready(); why != "" {
 				return false, why, nil
 			}
 		}
@@ -40,7 +40,7 @@ func (s *Server) PoolReady(pool string) (ready bool, why string, err error) {
 	if p == nil {
 		return false, "", fmt.Errorf("pool %q: %w", pool, ErrUnknown)
 	}
-	why = p.unusable()
+	why = p.unready()
 	return why == "", why, nil
 }
 
@@ -55,12 +55,4 @@ func (s *Server) outOfService() string {
 		return "stopping"
 	}
 	return ""
-}
-
-// unusable is why p serves nobody.
-func (p *pool) unusable() string {
-	if p.balancer.Usable() > 0 {
-		return ""
-	}
-	return "pool " + p.cfg.Name + " has no usable backend"
 }

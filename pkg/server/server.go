@@ -39,6 +39,7 @@ type Server struct {
 	events  eventLog
 	history history
 	numbers atomic.Uint32 // of listeners, given out for the IDs of sessions
+	ear     *ear
 
 	background sync.WaitGroup // monitor, resolver, what was removed
 	ctx        context.Context
@@ -63,6 +64,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		names:   newResolver(log),
 		leaving: leaving{more: make(chan struct{}, 1)},
 		probers: NewProbers(),
+		ear:     newEar(),
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
 	}
@@ -96,6 +98,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.background.Go(func() { s.names.run(s.ctx) })
 	s.background.Go(s.recordHistory)
 	s.background.Go(func() { s.seeOff(s.ctx) })
+	s.background.Go(s.keep)
 	if err := s.begin(ctx); err != nil {
 		s.abort()
 		return err

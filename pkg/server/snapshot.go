@@ -61,6 +61,9 @@ type PoolSnapshot struct {
 	Name     string
 	Removed  bool // from the configuration; sessions of it still live
 	Usable   int
+	Quorum   int               // of usable backends that make it ready; at least 1
+	Split    string            // who claims to be the primary, if several do
+	Refusing bool              // because of that, none of them is used
 	Backends []BackendSnapshot // configured
 	Leaving  []BackendSnapshot // removed; sessions of them still live
 	Connect  Durations         // of successful attempts
@@ -70,7 +73,8 @@ type PoolSnapshot struct {
 // BackendSnapshot is one backend.
 type BackendSnapshot struct {
 	balancer.State
-	Removed      bool               // one of PoolSnapshot.Leaving, of which State has only name, address and Active
+	Removed      bool // one of PoolSnapshot.Leaving, of which State has only name, address and Active
+	Ruling       Ruling
 	Check        healthcheck.Status // the zero value without probes
 	Addrs        []netip.AddrPort
 	Sessions     uint64 // connected since the start
@@ -175,9 +179,12 @@ func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
 		Name: p.cfg.Name, Usable: p.balancer.Usable(), Backends: make([]BackendSnapshot, len(rows)),
 		Connect: p.front.Connect.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
 	}
+	snap.Quorum = p.quorum()
+	split, rulings := p.keeper.rulings(rows)
+	snap.Split, snap.Refusing = split.String(), split.Refusing
 	for i, row := range rows {
 		b := &snap.Backends[i]
-		b.State = row
+		b.State, b.Ruling = row, rulings[i]
 		t := row.Value.(*proxy.Target)
 		b.Addrs = t.Addrs()
 		b.count(t)

@@ -28,6 +28,7 @@ type pool struct {
 	cfg      *config.Pool // its own, so that it does not keep a whole configuration alive
 	balancer *balancer.Pool
 	front    *proxy.Pool
+	keeper   *keeper
 	door     *sync.Mutex // held while its listeners are suspended or resumed
 	probers  map[identity]healthcheck.Prober
 
