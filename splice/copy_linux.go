@@ -3,6 +3,7 @@ package splice
 import (
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,11 +24,72 @@ func unsent(conn net.Conn) (n int, ok bool) {
 	return n, err == nil
 }
 
-// isReset reports whether a TCP connection whose own direction is still open came
-// to its end by a reset: only then is it hung up both ways.
-func isReset(conn net.Conn) bool {
+// howEnded tells how a TCP connection came to its end whose own direction is still
+// open. If it is hung up both ways there was a reset: the system says EPIPE for one
+// that came after an orderly end (tcp_reset in the kernel's net/ipv4/tcp_input.c),
+// which left then tells, and something else, or nothing twice, for another.
+func howEnded(conn net.Conn) (reset bool, left error) {
 	_, tcp := conn.(*net.TCPConn)
-	return tcp && poll(conn, 0)&(unix.POLLERR|unix.POLLHUP) != 0
+	if !tcp || poll(conn, 0)&(unix.POLLERR|unix.POLLHUP) == 0 {
+		return false, nil
+	}
+	control(conn, func(fd int) error {
+		if errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno == int(unix.EPIPE) {
+			left = unix.EPIPE
+		}
+		return nil
+	})
+	return left == nil, left
+}
+
+// isSilent reports whether a peer that takes nothing has acknowledged nothing for a
+// time, and left probes unanswered.
+func isSilent(conn net.Conn, limit time.Duration) (silent bool) {
+	info := tcpInfo(conn)
+	return info != nil && time.Duration(info.Last_ack_recv)*time.Millisecond >= limit &&
+		int(info.Retransmits)+int(info.Probes) >= silentProbes
+}
+
+// seesSilence says that isSilent can tell.
+const seesSilence = true
+
+// pathOf tells how a TCP connection was.
+func pathOf(conn net.Conn) Path {
+	info := tcpInfo(conn)
+	if info == nil {
+		return Path{}
+	}
+	return Path{RTT: time.Duration(info.Rtt) * time.Microsecond, Retransmits: info.Total_retrans}
+}
+
+// tcpInfo is nil for what is no TCP connection.
+func tcpInfo(conn net.Conn) (info *unix.TCPInfo) {
+	if _, tcp := conn.(*net.TCPConn); !tcp {
+		return nil
+	}
+	control(conn, func(fd int) (err error) {
+		info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err
+	})
+	return info
+}
+
+// setConnUserTimeout bounds how long sent bytes may stay unacknowledged (tcp(7)).
+func setConnUserTimeout(conn net.Conn, d time.Duration) {
+	if _, tcp := conn.(*net.TCPConn); tcp && d > 0 {
+		control(conn, func(fd int) error {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+		})
+	}
+}
+
+// pending is how many bytes there are to read.
+func (r *reader) pending() (n int) {
+	control(r.conn, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
+		return err
+	})
+	return n
 }
 
 // suspend makes the kernel refuse clients. A TCP socket leaves the listening state

@@ -48,6 +48,7 @@ type loop struct {
 	now    int64     // nanoseconds on it, as of the last wait
 	busy   bool      // the last wait had events
 	stop   bool
+	pathAt int64 // when the path of a session may be looked at again
 	events []sys.Event
 
 	buf    []byte

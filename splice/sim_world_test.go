@@ -99,7 +99,7 @@ func newWorld(d *dice, traced bool) *world {
 
 // start makes the reactor, with one loop that no thread runs, and its listener.
 func (w *world) start(pipeSize int) {
-	r := &reactor{lowPort: simLowPort, listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
+	r := &reactor{o: Options{SilentAfter: silentAfter}, lowPort: simLowPort, listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
 	r.o.PipeSize = pipeSize
 	r.budget.max = int64(oneOf(w.dice, 64, 0, 1, 2))
 	w.l, _ = newLoop(r)

@@ -20,6 +20,7 @@ type Pool struct {
 
 	// Counts that outlive the backends.
 	Connect         Histogram // time that successful attempts took
+	FirstByte       Histogram // of ended sessions: time to the backend's first byte
 	splice.Counters           // bytes of all sessions, of live ones as of the last Settle
 }
 
@@ -71,6 +72,11 @@ type Target struct {
 	ConnectTime  atomic.Int64             // nanoseconds that successful attempts took together
 
 	splice.Counters // bytes of all sessions, of live ones as of the last Settle
+
+	// Of ended sessions whose path was looked at; see splice.Path.
+	PathsSeen   atomic.Uint64
+	RTT         atomic.Int64 // nanoseconds together
+	Retransmits atomic.Uint64
 
 	// Counted by whoever runs the probes.
 	Probes        [healthcheck.NumVerdicts]atomic.Uint64 // by healthcheck.Verdict

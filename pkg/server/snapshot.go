@@ -60,6 +60,9 @@ type PoolSnapshot struct {
 	Usable   int
 	Backends []BackendSnapshot
 	Connect  Durations // of successful attempts
+
+	FirstByte Durations // of ended sessions: time to the backend's first byte
+
 	Up, Down uint64
 }
 
@@ -74,6 +77,10 @@ type BackendSnapshot struct {
 	DialFailedBy [NumCauses]uint64 // the same by Cause
 	ConnectTime  time.Duration     // of all Sessions together
 	Up, Down     uint64
+
+	PathsSeen   uint64        // ended sessions whose path was looked at
+	RTT         time.Duration // of these together
+	Retransmits uint64        // likewise
 
 	Probes        [healthcheck.NumVerdicts]uint64 // by healthcheck.Verdict
 	HealthChanges uint64
@@ -126,7 +133,7 @@ func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
 	rows := p.balancer.Backends()
 	snap := PoolSnapshot{
 		Name: p.cfg.Name, Usable: p.balancer.Usable(), Backends: make([]BackendSnapshot, len(rows)),
-		Connect: p.front.Connect.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
+		Connect: p.front.Connect.Load(), FirstByte: p.front.FirstByte.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
 	}
 	for i, row := range rows {
 		b := &snap.Backends[i]
@@ -146,6 +153,7 @@ func (b *BackendSnapshot) count(t *proxy.Target) {
 	}
 	b.ConnectTime = time.Duration(t.ConnectTime.Load())
 	b.Up, b.Down = t.Up.Load(), t.Down.Load()
+	b.PathsSeen, b.RTT, b.Retransmits = t.PathsSeen.Load(), time.Duration(t.RTT.Load()), t.Retransmits.Load()
 	for i := range t.Probes {
 		b.Probes[i] = t.Probes[i].Load()
 	}
