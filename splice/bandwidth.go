@@ -197,6 +197,15 @@ func (p *pace) reserve(l *lane, now int64, most int, pending func() int) int {
 	return n
 }
 
+// charge takes n bytes that have moved without a turn, because a bound was laid on the
+// flow meanwhile.
+func (p *pace) charge(l *lane, now int64, n int) {
+	l.shared.take(now, n, n)
+	if each := l.each.Load(); each > 0 {
+		p.full, _ = charge(p.full, now, each, n)
+	}
+}
+
 // settle ends a turn in which used bytes of the grant have moved.
 func (p *pace) settle(l *lane, used int) {
 	if p.due != 0 && p.version == l.version.Load() {

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/limeload/limeload/splice/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,33 +46,34 @@ func howEnded(conn net.Conn) (reset bool, left error) {
 // isSilent reports whether a peer that takes nothing has acknowledged nothing for a
 // time, and left probes unanswered.
 func isSilent(conn net.Conn, limit time.Duration) (silent bool) {
-	info := tcpInfo(conn)
-	return info != nil && time.Duration(info.Last_ack_recv)*time.Millisecond >= limit &&
-		int(info.Retransmits)+int(info.Probes) >= silentProbes
+	ofTCP(conn, func(fd int32) {
+		ms, unanswered, e := sys.Silence(fd)
+		silent = e == 0 && time.Duration(ms)*time.Millisecond >= limit && unanswered >= silentProbes
+	})
+	return silent
 }
 
 // seesSilence says that isSilent can tell.
 const seesSilence = true
 
 // pathOf tells how a TCP connection was.
-func pathOf(conn net.Conn) Path {
-	info := tcpInfo(conn)
-	if info == nil {
-		return Path{}
-	}
-	return Path{RTT: time.Duration(info.Rtt) * time.Microsecond, Retransmits: info.Total_retrans}
+func pathOf(conn net.Conn) (seen Path) {
+	ofTCP(conn, func(fd int32) {
+		if rtt, retransmits, e := sys.Path(fd); e == 0 {
+			seen = Path{RTT: time.Duration(rtt) * time.Microsecond, Retransmits: retransmits}
+		}
+	})
+	return seen
 }
 
-// tcpInfo is nil for what is no TCP connection.
-func tcpInfo(conn net.Conn) (info *unix.TCPInfo) {
-	if _, tcp := conn.(*net.TCPConn); !tcp {
-		return nil
+// ofTCP calls f with the descriptor of a TCP connection.
+func ofTCP(conn net.Conn, f func(fd int32)) {
+	if _, tcp := conn.(*net.TCPConn); tcp {
+		control(conn, func(fd int) error {
+			f(int32(fd))
+			return nil
+		})
 	}
-	control(conn, func(fd int) (err error) {
-		info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		return err
-	})
-	return info
 }
 
 // setConnUserTimeout bounds how long sent bytes may stay unacknowledged (tcp(7)).

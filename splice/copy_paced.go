@@ -27,8 +27,12 @@ func (f *copyFlow) awaitTurn() (most int, err error) {
 
 // turnOver ends a turn in which n bytes were read.
 func (f *copyFlow) turnOver(n int) {
-	if f.lane != nil {
+	switch {
+	case f.lane == nil:
+	case f.pace.due != 0:
 		f.pace.settle(f.lane, n)
+	case n > 0 && f.lane.bounded.Load():
+		f.pace.charge(f.lane, f.pair.engine.clock(), n)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/limeload/limeload/splice/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,7 +56,7 @@ func (r *reader) read(most int) (*buffer, int, error) {
 // try reads what there is; false is nothing, and that the socket is waited for.
 func (r *reader) try(fd uintptr) bool {
 	buf := buffers.Get().(*buffer)
-	n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(fd), buf[:r.most]) })
+	n, err := sys.Read(int(fd), buf[:r.most])
 	switch {
 	case n > 0:
 		r.buf, r.n = buf, n
@@ -95,7 +96,7 @@ func writeAll(conn net.Conn, b []byte, took func(n int)) error {
 	var broke error
 	err = raw.Write(func(fd uintptr) bool {
 		for len(b) > 0 {
-			n, err := ignoringEINTR(func() (int, error) { return unix.Write(int(fd), b) })
+			n, err := sys.Write(int(fd), b)
 			if err == unix.EAGAIN {
 				return false
 			}
@@ -109,12 +110,4 @@ func writeAll(conn net.Conn, b []byte, took func(n int)) error {
 		return true
 	})
 	return errors.Join(err, broke)
-}
-
-func ignoringEINTR(call func() (int, error)) (int, error) {
-	for {
-		if n, err := call(); err != unix.EINTR {
-			return n, err
-		}
-	}
 }

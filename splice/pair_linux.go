@@ -738,6 +738,10 @@ func (l *loop) expireRelay(p *pair) {
 		p.keepalive = true
 		setKeepalive(p.ends[backend].fd, p.alive())
 	}
+	l.takeTurns(p) // first: the wait for one, which is over now, was not idleness
+	if p.state != stateRelaying {
+		return
+	}
 	if reason, due := l.timedOut(p); due {
 		l.close(p, reason, 0, sys.Reset)
 		return
@@ -748,10 +752,7 @@ func (l *loop) expireRelay(p *pair) {
 			return
 		}
 	}
-	l.takeTurns(p)
-	if p.state == stateRelaying {
-		l.arm(p)
-	}
+	l.arm(p)
 }
 
 // timedOut tells which of its timeouts, if any, ends p now.
