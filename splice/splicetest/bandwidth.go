@@ -96,14 +96,14 @@ func (s suite) boundedEach(t *testing.T) {
 func (s suite) boundedShared(t *testing.T) {
 	const rate, sessions = 2 << 20, 4
 	r := s.bounded(t, splice.Rates{Down: rate}, splice.Timeouts{})
-	clients, recorders := make([]stream, sessions), make([]*recorder, sessions)
+	began := time.Now()
+	recorders := make([]*recorder, sessions)
 	for i := range sessions {
 		client, server, session := r.connect()
-		clients[i], recorders[i] = client, session
+		recorders[i] = session
 		go sendPattern(server, 0, 1<<40, 64<<10) // until the rig ends
 		go io.Copy(io.Discard, client)
 	}
-	began := time.Now()
 	total := func() (sum, least int64) {
 		least = 1 << 62
 		for _, s := range recorders {
