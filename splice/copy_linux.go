@@ -30,8 +30,7 @@ func unsent(conn net.Conn) (n int, ok bool) {
 // that came after an orderly end (tcp_reset in the kernel's net/ipv4/tcp_input.c),
 // which left then tells, and something else, or nothing twice, for another.
 func howEnded(conn net.Conn) (reset bool, left error) {
-	_, tcp := conn.(*net.TCPConn)
-	if !tcp || poll(conn, 0)&(unix.POLLERR|unix.POLLHUP) == 0 {
+	if !hungUp(conn) {
 		return false, nil
 	}
 	control(conn, func(fd int) error {
@@ -41,6 +40,12 @@ func howEnded(conn net.Conn) (reset bool, left error) {
 		return nil
 	})
 	return left == nil, left
+}
+
+// hungUp reports whether there is no TCP connection any more.
+func hungUp(conn net.Conn) bool {
+	_, tcp := conn.(*net.TCPConn)
+	return tcp && poll(conn, 0)&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // isSilent reports whether a peer that takes nothing has acknowledged nothing for a

@@ -113,6 +113,14 @@ func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 			due = min(due, p.age()+p.timeouts.Stall)
 		}
 	}
+	if half := p.timeouts.HalfClose; half > 0 && seesSilence {
+		for _, f := range [...]*copyFlow{&p.up, &p.down} {
+			if since := f.blockedSince(); since > 0 && hungUp(f.from.Conn) {
+				consider(max(up, down), half, ReasonHalfCloseTimeout)
+			}
+		}
+		due = min(due, p.age()+half) // look again: nobody reads from who is not heard of
+	}
 	switch {
 	case p.up.ended:
 		consider(max(p.halfClosed, down), p.timeouts.HalfClose, ReasonHalfCloseTimeout)

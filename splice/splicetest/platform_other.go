@@ -25,6 +25,7 @@ func (suite) inUseShared(t *testing.T)   { needLinux(t) }
 func (suite) socketOptions(t *testing.T) { needLinux(t) }
 func (suite) urgentData(t *testing.T)    { needLinux(t) }
 
+func (suite) boundedProcessor(t *testing.T)   { needLinux(t) }
 func (suite) keepaliveClient(t *testing.T)    { needLinux(t) }
 func (suite) keepaliveBackend(t *testing.T)   { needLinux(t) }
 func (suite) keepaliveLive(t *testing.T)      { needLinux(t) }

@@ -19,6 +19,8 @@ var timeoutTests = []test{
 	{"half-close/fires after the client's end", suite.halfCloseClientSilent},
 	{"half-close/fires after the backend's end", suite.halfCloseBackendSilent},
 	{"half-close/fires while writes are blocked", suite.halfCloseBlocked},
+	{"half-close/fires after the client's reset, while its bytes wait for the backend", suite.halfCloseGone},
+	{"half-close/fires after the backend's reset, while its bytes wait for the client", suite.halfCloseBackendGone},
 	{"half-close/does not fire while the reply flows", suite.halfCloseActive},
 	{"half-close/does not fire while both directions are open", suite.halfCloseOpen},
 	{"stall/fires when the client takes nothing", suite.stalledClient},
@@ -289,4 +291,24 @@ func (s suite) lifetimeJitter(t *testing.T) {
 	if longest-shortest < jitter/8 {
 		t.Errorf("sessions ended after %v to %v; want them spread over %v", shortest, longest, jitter)
 	}
+}
+
+// halfCloseGone has the client leave its bytes to a backend that takes none: nobody
+// reads from the client any more, who could meet the reset.
+func (s suite) halfCloseGone(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{HalfClose: lasting}})
+	client, server, session := r.connect()
+	fill(t, client, 0)
+	resetNow(client)
+	session.wantEnd(t, splice.ReasonHalfCloseTimeout)
+	wantReset(t, server)
+}
+
+func (s suite) halfCloseBackendGone(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{HalfClose: lasting}})
+	client, server, session := r.connect()
+	fill(t, server, 0)
+	resetNow(server)
+	session.wantEnd(t, splice.ReasonHalfCloseTimeout)
+	wantReset(t, client)
 }
