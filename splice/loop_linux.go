@@ -58,6 +58,7 @@ type loop struct {
 	dead   []*pair // closed in this turn
 	timers timers
 	pipes  pipePool
+	stuck  int // flows that keep a pipe for a sink that takes nothing
 	chunks chunkPool
 
 	sockets map[uint32]*socket // listening, by number

@@ -141,6 +141,7 @@ type flow struct {
 	eof      bool // the source has ended
 	done     bool // and so has the sink's direction
 	queued   bool // in the loop's list of flows to go on with
+	stuck    bool // counted in the loop's stuck: keeps a pipe for a sink that takes nothing
 }
 
 // pump moves bytes in direction d until the source has no more, the sink takes no
@@ -227,7 +228,7 @@ func (l *loop) spliceIn(p *pair, d side, most int) int {
 		f.splicing = false
 		return 0
 	}
-	most = min(most, pi.size)
+	most = min(most, l.fill(pi.size))
 	n, e := sys.Splice(src.fd, pi.w, most)
 	if n > 0 {
 		f.pipe, f.inPipe = pi, n
@@ -267,6 +268,7 @@ func (l *loop) flush(p *pair, d side) bool {
 	if f.pipe != nil {
 		l.pipes.put(f.pipe)
 		f.pipe = nil
+		l.unstuck(f)
 	}
 	if f.rest != nil {
 		n, e := sys.Send(dst.fd, f.rest.bytes())
@@ -614,6 +616,9 @@ func (l *loop) nextDeadline(p *pair) int64 {
 	for d := range p.flows {
 		if b := p.flows[d].blocked; b != 0 {
 			earlier(l.nextLook(b))
+			if f := &p.flows[d]; f.pipe != nil && !f.stuck {
+				earlier(b + int64(stuckAfter))
+			}
 		}
 		if p.paces != nil && p.paces[d].due > 0 {
 			earlier(min(p.paces[d].due, after(l.now, turnCheck)))
@@ -752,6 +757,7 @@ func (l *loop) expireRelay(p *pair) {
 			return
 		}
 	}
+	l.unstick(p)
 	l.arm(p)
 }
 
@@ -829,6 +835,7 @@ func (l *loop) discard(f *flow) {
 	if f.pipe != nil {
 		l.pipes.destroy(f.pipe)
 		f.pipe, f.inPipe = nil, 0
+		l.unstuck(f)
 	}
 	if f.rest != nil {
 		l.chunks.drop(f.rest)

@@ -22,9 +22,12 @@ var cpus = runtime.GOMAXPROCS(0)
 // reactor is the Linux engine: a few loops that share nothing but the budget of
 // pipes. Its own lock guards the listeners, which come and go seldom.
 type reactor struct {
-	o       Options
-	loops   []*loop
-	budget  pipeBudget
+	o      Options
+	loops  []*loop
+	budget pipeBudget
+
+	mostStuck int // of one loop's pipes; see unstick
+
 	base    time.Time // zero of the loops' clocks, which tell the same time
 	lowPort uint16    // below it, no local port is chosen by the system
 	threads sync.WaitGroup
@@ -51,6 +54,7 @@ func newReactor(o Options) (*reactor, error) {
 	o.SilentAfter = o.silentAfter()
 	r := &reactor{o: o, base: time.Now(), lowPort: lowestPort(), listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
 	r.budget.max = int64(max(o.MaxPipes, 0))
+	r.mostStuck = max(o.MaxPipes, 0) / (2 * o.Threads)
 	for range o.Threads {
 		l, err := newLoop(r)
 		if err != nil {

@@ -102,6 +102,7 @@ func (w *world) start(pipeSize int) {
 	r := &reactor{o: Options{SilentAfter: silentAfter}, lowPort: simLowPort, listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
 	r.o.PipeSize = pipeSize
 	r.budget.max = int64(oneOf(w.dice, 64, 0, 1, 2))
+	r.mostStuck = oneOf(w.dice, 32, 1, 0)
 	w.l, _ = newLoop(r)
 	w.l.buf = make([]byte, w.unit)
 	w.l.events = make([]sys.Event, oneOf(w.dice, 8, 1, 2, 64))

@@ -254,6 +254,19 @@ func Pipe() (r, w int32, e Errno) {
 	return p[0], p[1], e
 }
 
+// ReadPipe reads what is in the pipe, at most len(b) bytes.
+func ReadPipe(fd int32, b []byte) (int, Errno) {
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != unix.EINTR {
+			return 0, e
+		}
+	}
+}
+
 // PipeSize is the pipe's capacity in bytes; SetPipeSize asks for another, which
 // the kernel refuses with EPERM beyond the user's share (pipe(7)).
 func PipeSize(fd int32) int {
