@@ -9,7 +9,7 @@ import (
 
 // copyEngine is the goroutine engine. It keeps the contract of Engine with the net
 // package alone, so it runs wherever Go does; what only some systems can do stands
-// in files of their own (copy_unix.go, copy_linux.go). Its currency is net.Conn.
+// in files of their own (copy_unix.go, copy_unix_io.go, copy_linux.go). Its currency is net.Conn.
 //
 // The files follow one connection:
 //
@@ -17,12 +17,17 @@ import (
 //	copy_pair.go       the session's life, and how it ends
 //	copy_dial.go       connect, while watching the client
 //	copy_relay.go      two pumps, one a direction; end of file, resets
+//	copy_paced.go      turns, where bandwidth is bounded
 //	copy_timeout.go    the timeouts of a connected session
+//	copy_path.go       a look at how the backend could be reached
 //
 // Each listener has one goroutine, each session one, and one more while it dials
 // (watching the client) or relays (pumping down).
 type copyEngine struct {
 	onAcceptPause func(error)
+	silentAfter   time.Duration
+	base          time.Time    // zero of clock
+	pathAt        atomic.Int64 // on it, when the path of a session may be looked at again
 
 	sessions     atomic.Int64
 	accepted     atomic.Uint64
@@ -40,6 +45,8 @@ type copyEngine struct {
 func newCopyEngine(o Options) Engine {
 	return &copyEngine{
 		onAcceptPause: o.OnAcceptPause,
+		silentAfter:   o.silentAfter(),
+		base:          time.Now(),
 		listeners:     make(map[*copyListener]struct{}),
 		pairs:         make(map[*copyPair]struct{}),
 	}

@@ -114,6 +114,11 @@ func outOfTime(err error) bool {
 func dialEndpoint(ctx context.Context, ep Endpoint) (net.Conn, error) {
 	d := net.Dialer{Timeout: ep.Timeout}
 	d.SetMultipathTCP(false)
+	var k Keepalive
+	if ep.Timeouts != nil {
+		k = ep.Timeouts.Keepalive
+	}
+	d.KeepAliveConfig = k.config()
 	if ep.Unix != "" {
 		return d.DialContext(ctx, "unix", ep.Unix)
 	}
@@ -121,7 +126,11 @@ func dialEndpoint(ctx context.Context, ep Endpoint) (net.Conn, error) {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ep.Source, 0))
 		d.Control = bindLate
 	}
-	return d.DialContext(ctx, "tcp", ep.Addr.String())
+	conn, err := d.DialContext(ctx, "tcp", ep.Addr.String())
+	if err == nil {
+		setConnUserTimeout(conn, k.UserTimeout)
+	}
+	return conn, err
 }
 
 // clientWatch looks at a client without reading from it, while its session dials.

@@ -3,7 +3,9 @@ package splice
 import (
 	"net"
 	"syscall"
+	"time"
 
+	"github.com/limeload/limeload/splice/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,11 +25,78 @@ func unsent(conn net.Conn) (n int, ok bool) {
 	return n, err == nil
 }
 
-// isReset reports whether a TCP connection whose own direction is still open came
-// to its end by a reset: only then is it hung up both ways.
-func isReset(conn net.Conn) bool {
+// howEnded tells how a TCP connection came to its end whose own direction is still
+// open. If it is hung up both ways there was a reset: the system says EPIPE for one
+// that came after an orderly end (tcp_reset in the kernel's net/ipv4/tcp_input.c),
+// which left then tells, and something else, or nothing twice, for another.
+func howEnded(conn net.Conn) (reset bool, left error) {
+	if !hungUp(conn) {
+		return false, nil
+	}
+	control(conn, func(fd int) error {
+		if errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno == int(unix.EPIPE) {
+			left = unix.EPIPE
+		}
+		return nil
+	})
+	return left == nil, left
+}
+
+// hungUp reports whether there is no TCP connection any more.
+func hungUp(conn net.Conn) bool {
 	_, tcp := conn.(*net.TCPConn)
 	return tcp && poll(conn, 0)&(unix.POLLERR|unix.POLLHUP) != 0
+}
+
+// isSilent reports whether a peer that takes nothing has acknowledged nothing for a
+// time, and left probes unanswered.
+func isSilent(conn net.Conn, limit time.Duration) (silent bool) {
+	ofTCP(conn, func(fd int32) {
+		ms, unanswered, e := sys.Silence(fd)
+		silent = e == 0 && time.Duration(ms)*time.Millisecond >= limit && unanswered >= silentProbes
+	})
+	return silent
+}
+
+// seesSilence says that isSilent can tell.
+const seesSilence = true
+
+// pathOf tells how a TCP connection was.
+func pathOf(conn net.Conn) (seen Path) {
+	ofTCP(conn, func(fd int32) {
+		if rtt, retransmits, e := sys.Path(fd); e == 0 {
+			seen = Path{RTT: time.Duration(rtt) * time.Microsecond, Retransmits: retransmits}
+		}
+	})
+	return seen
+}
+
+// ofTCP calls f with the descriptor of a TCP connection.
+func ofTCP(conn net.Conn, f func(fd int32)) {
+	if _, tcp := conn.(*net.TCPConn); tcp {
+		control(conn, func(fd int) error {
+			f(int32(fd))
+			return nil
+		})
+	}
+}
+
+// setConnUserTimeout bounds how long sent bytes may stay unacknowledged (tcp(7)).
+func setConnUserTimeout(conn net.Conn, d time.Duration) {
+	if _, tcp := conn.(*net.TCPConn); tcp && d > 0 {
+		control(conn, func(fd int) error {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+		})
+	}
+}
+
+// pending is how many bytes there are to read.
+func (r *reader) pending() (n int) {
+	control(r.conn, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
+		return err
+	})
+	return n
 }
 
 // suspend makes the kernel refuse clients. A TCP socket leaves the listening state

@@ -30,6 +30,7 @@ type copyListener struct {
 
 	mu        sync.Mutex
 	changed   sync.Cond    // suspended or closing has changed
+	keepalive Keepalive    // of clients accepted from now on
 	socket    net.Listener // nil while a suspended socket had to be closed
 	suspended bool
 	closing   chan struct{} // closed by Close
@@ -42,10 +43,11 @@ type copyListener struct {
 // listenCopy binds b and does not accept yet.
 func listenCopy(e *copyEngine, b Bind) (*copyListener, error) {
 	l := &copyListener{
-		engine:  e,
-		bind:    b,
-		closing: make(chan struct{}),
-		done:    make(chan struct{}),
+		engine:    e,
+		bind:      b,
+		keepalive: b.Keepalive,
+		closing:   make(chan struct{}),
+		done:      make(chan struct{}),
 	}
 	l.changed.L = &l.mu
 	socket, err := listen(b)
@@ -66,6 +68,7 @@ func listen(b Bind) (net.Listener, error) {
 	// here needs its extra costs.
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
+	lc.KeepAliveConfig.Enable = true // setKeepalive says the rest for each client
 	socket, err := lc.Listen(context.Background(), network, address)
 	if b.Unix != "" && errors.Is(err, syscall.EADDRINUSE) && removeStaleSocket(b.Unix) {
 		socket, err = lc.Listen(context.Background(), network, address)
@@ -204,6 +207,7 @@ func outOfResources(err error) bool {
 // admit gives conn its permits and its session, and starts the pair.
 func (l *copyListener) admit(conn net.Conn) {
 	accepted := time.Now()
+	setConnKeepalive(conn, l.clientKeepalive())
 	if !l.awaitPermits() {
 		reset(conn)
 		return
@@ -216,6 +220,22 @@ func (l *copyListener) admit(conn net.Conn) {
 		return
 	}
 	l.engine.start(newCopyPair(l.engine, l.bind.Gates, session, conn, accepted))
+}
+
+func (l *copyListener) clientKeepalive() Keepalive {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.keepalive
+}
+
+func (l *copyListener) SetKeepalive(k Keepalive) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isClosing() {
+		return net.ErrClosed
+	}
+	l.keepalive = k
+	return nil
 }
 
 // awaitPermits takes a permit of every gate, waiting for it if need be. It answers

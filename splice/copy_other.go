@@ -5,6 +5,7 @@ package splice
 import (
 	"net"
 	"syscall"
+	"time"
 )
 
 // What is Linux's alone is absent here.
@@ -13,8 +14,22 @@ import (
 // discard bytes.
 func unsent(net.Conn) (n int, ok bool) { return 0, false }
 
-// isReset cannot be told from an orderly end that another call has met first.
-func isReset(net.Conn) bool { return false }
+// howEnded cannot tell a reset from an orderly end that another call has met first.
+func howEnded(net.Conn) (reset bool, left error) { return false, nil }
+
+// hungUp cannot be seen without reading.
+func hungUp(net.Conn) bool { return false }
+
+// isSilent cannot be known: keepalive and the system's own limits have to do.
+func isSilent(net.Conn, time.Duration) bool { return false }
+
+const seesSilence = false
+
+// pathOf sees nothing.
+func pathOf(net.Conn) Path { return Path{} }
+
+// setConnUserTimeout has nothing to set.
+func setConnUserTimeout(net.Conn, time.Duration) {}
 
 // suspend closes the socket: for its time another process can take the address.
 func suspend(socket net.Listener) (net.Listener, error) { return closeSuspended(socket) }

@@ -27,6 +27,8 @@ type copyPair struct {
 	watchdog *time.Timer // of the timeouts
 	up, down copyFlow
 	closed   chan struct{} // closed after the session's Close has returned
+	asked    atomic.Int64  // age in nanoseconds from which the backend's first byte is timed
+	answered atomic.Int64  // age at it; 0 = none came
 
 	calls   sync.Mutex // held while the session is in use
 	session Session    // nil after its Close
@@ -37,6 +39,7 @@ type copyPair struct {
 	settled    bool          // nothing but a cut can change reason and err any more
 	wasCut     bool          // reset by a timeout or Kill
 	over       bool          // both directions have ended, or there will be none
+	path       Path          // seen before the backend was closed
 	halfClosed time.Duration // age when the first direction ended
 	reason     Reason
 	err        error
@@ -119,14 +122,25 @@ func (p *copyPair) result() Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Result{
-		Reason:   p.reason,
-		Err:      p.err,
-		Up:       p.up.moved.Load(),
-		Down:     p.down.moved.Load(),
-		Duration: p.age(),
+		Reason:    p.reason,
+		Err:       p.err,
+		Up:        p.up.moved.Load(),
+		Down:      p.down.moved.Load(),
+		Duration:  p.age(),
+		FirstByte: p.firstByte(),
+		Path:      p.path,
 
 		ClientEnded: p.client.ended,
 	}
+}
+
+// firstByte is how long the backend took to its first byte.
+func (p *copyPair) firstByte() time.Duration {
+	answered := p.answered.Load()
+	if answered == 0 {
+		return 0
+	}
+	return max(time.Duration(answered-p.asked.Load()), 1)
 }
 
 // age is the time since the client was accepted, by the monotonic clock.
@@ -139,15 +153,23 @@ func (p *copyPair) settle(reason Reason, err error) {
 	}
 }
 
-// cut resets both sides. It reports whether that is why the session ends, which it
+// cut is cutFor without an error.
+func (p *copyPair) cut(reason Reason) bool { return p.cutFor(reason, nil) }
+
+// cutFor resets both sides. It reports whether that is why the session ends, which it
 // is not for one that had already come to its own end.
-func (p *copyPair) cut(reason Reason) bool {
+func (p *copyPair) cutFor(reason Reason, err error) bool {
 	p.mu.Lock()
 	ends := !p.wasCut && !p.over
 	if ends {
-		p.wasCut, p.settled, p.reason, p.err = true, true, reason, nil
+		p.wasCut, p.settled, p.reason, p.err = true, true, reason, err
 	}
 	client, backend := p.client, p.backend
+	p.up.stop()
+	p.down.stop()
+	if ends {
+		p.look()
+	}
 	p.mu.Unlock()
 
 	p.stopDial(errCut)
@@ -177,20 +199,20 @@ func (p *copyPair) finish(reason Reason, err error) {
 func (p *copyPair) attach(conn net.Conn, ep Endpoint) bool {
 	backend := &copySide{Conn: conn, onClose: ReasonBackendClosed, onReset: ReasonBackendReset}
 	p.mu.Lock()
-	cut := p.wasCut
-	if !cut {
-		p.backend = backend
-	}
-	p.mu.Unlock()
-	if cut {
+	defer p.mu.Unlock()
+	if p.wasCut {
 		reset(conn)
 		return false
 	}
+	p.backend = backend
 	if ep.Timeouts != nil {
 		p.timeouts = *ep.Timeouts
 	}
-	p.up = copyFlow{pair: p, from: p.client, to: backend}
-	p.down = copyFlow{pair: p, from: backend, to: p.client}
+	p.up.between(p, p.client, backend)
+	p.down.between(p, backend, p.client)
+	if b := ep.Bandwidth; b != nil {
+		p.up.lane, p.down.lane = &b.lanes[0], &b.lanes[1]
+	}
 	if c := ep.Counters; c != nil {
 		p.up.counter, p.down.counter = &c.Up, &c.Down
 	}
@@ -201,6 +223,7 @@ func (p *copyPair) attach(conn net.Conn, ep Endpoint) bool {
 // broke is reset in turn, once everything has been delivered.
 func (p *copyPair) closeSides() {
 	p.mu.Lock()
+	p.look()
 	client, backend := p.client, p.backend
 	resetClient := backend.broken && !client.broken
 	resetBackend := client.broken && !backend.broken
@@ -277,4 +300,15 @@ type copyFlow struct {
 	moved    atomic.Uint64  // bytes handed to the receiving kernel
 	last     atomic.Int64   // age of the pair, in nanoseconds, at the last byte
 	ended    bool           // nothing will move any more; guarded by the pair's mutex
+	reader   *reader        // of from
+	blocked  atomic.Int64   // age of the pair since when the write under way takes nothing; 0 = there is none
+	lane     *lane          // bounds it; may be nil
+	pace     pace           // used by the pump alone
+	waits    atomic.Bool    // for its turn
+	stopped  bool           // waits no more; guarded by the pair's mutex
+	halt     chan struct{}  // closed by stop; nil until it waits
+}
+
+func (f *copyFlow) between(p *copyPair, from, to *copySide) {
+	f.pair, f.from, f.to, f.reader = p, from, to, readerOf(from.Conn)
 }

@@ -45,10 +45,15 @@ func (p *copyPair) pump(f *copyFlow) {
 
 // passEnd passes the end of f's sender on. It answers false if the sender is
 // broken: the system tells of a reset only once, and a pump that wrote to the
-// sender may have heard of it before the reader met an end of file.
+// sender may have heard of it before the reader met an end of file. A sender that
+// ended in order and was reset later is both: its end counts.
 func (p *copyPair) passEnd(f *copyFlow) bool {
 	p.mu.Lock()
-	if f.from.broken || !f.from.finSent && isReset(f.from.Conn) {
+	reset, left := false, error(nil)
+	if !f.from.finSent {
+		reset, left = howEnded(f.from.Conn)
+	}
+	if f.from.broken || reset {
 		p.mu.Unlock()
 		return false
 	}
@@ -58,6 +63,9 @@ func (p *copyPair) passEnd(f *copyFlow) bool {
 	f.to.finSent = true
 	p.mu.Unlock()
 	closeWrite(f.to.Conn) // fails if it broke, which whoever reads from it meets
+	if left != nil {
+		p.broke(f.from, left)
+	}
 	return true
 }
 
@@ -102,6 +110,7 @@ func (p *copyPair) broke(s *copySide, err error) {
 		from, to = to, from
 	}
 	to.from.SetReadDeadline(longAgo)
+	to.stop()
 	if from.ended {
 		s.SetReadDeadline(longAgo) // its watch may have missed the one telling
 	}
@@ -125,26 +134,59 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 // which would hold a pipe on Linux while idle and tell of its bytes only at the
 // end.
 func (f *copyFlow) move() (readErr, writeErr error) {
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
 	for {
-		n, err := f.from.Read(buf[:])
-		if n > 0 {
-			f.touch()
-			w, err := f.to.Write(buf[:n])
-			f.count(w)
-			if err != nil {
-				return nil, err
-			}
-		}
+		most, err := f.awaitTurn()
 		if err != nil {
 			return err, nil
 		}
+		buf, n, err := f.reader.read(most)
+		f.turnOver(n)
+		if n > 0 {
+			writeErr = f.write(buf[:n])
+		}
+		if buf != nil {
+			buffers.Put(buf)
+		}
+		if err != nil || writeErr != nil {
+			return err, writeErr
+		}
+	}
+}
+
+// write hands b to the receiver. While it waits there, the watchdog can see since when.
+func (f *copyFlow) write(b []byte) error {
+	f.block()
+	defer f.blocked.Store(0)
+	return writeAll(f.to.Conn, b, f.took)
+}
+
+// block begins the time for which the receiver takes nothing.
+func (f *copyFlow) block() {
+	f.touch()
+	f.blocked.Store(max(f.last.Load(), 1))
+}
+
+// took accounts n bytes that the receiver has taken of a write under way.
+func (f *copyFlow) took(n int) {
+	f.count(n)
+	f.blocked.Store(max(f.last.Load(), 1))
+}
+
+// begun notes the first byte of a direction.
+func (f *copyFlow) begun() {
+	switch p := f.pair; {
+	case f == &p.down:
+		p.answered.Store(max(int64(p.age()), 1))
+	case p.answered.Load() == 0:
+		p.asked.Store(int64(p.age()))
 	}
 }
 
 // count adds n bytes to everything that counts them.
 func (f *copyFlow) count(n int) {
+	if n > 0 && f.moved.Load() == 0 {
+		f.begun()
+	}
 	f.touch()
 	f.moved.Add(uint64(n))
 	f.pair.engine.copied.Add(uint64(n))

@@ -1,6 +1,9 @@
 package splice
 
-import "time"
+import (
+	"syscall"
+	"time"
+)
 
 // The timeouts of a session are one timer. Bytes only note the time (copyFlow.last);
 // the timer, when it fires, looks whether a timeout is due, and if not sleeps until
@@ -15,6 +18,7 @@ const never time.Duration = 1<<63 - 1
 func (p *copyPair) startTimeouts() {
 	p.up.touch()
 	p.down.touch()
+	p.asked.Store(int64(p.age()))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watchdog = time.AfterFunc(never, p.checkTimeouts)
@@ -32,23 +36,62 @@ func (p *copyPair) checkTimeouts() {
 	p.mu.Lock()
 	due, reason := p.nextTimeout()
 	expired := !p.over && p.age() >= due
+	var dead *copySide
 	if !expired {
+		dead = p.deadSink()
 		p.armWatchdog()
 	}
 	p.mu.Unlock()
-	if expired {
+	switch {
+	case expired:
 		p.cut(reason)
+	case dead != nil:
+		p.cutFor(dead.onReset, syscall.ETIMEDOUT)
 	}
 }
+
+// deadSink is a side that takes nothing because it is no more; nil if both live.
+// p.mu is held.
+func (p *copyPair) deadSink() *copySide {
+	for _, f := range [...]*copyFlow{&p.up, &p.down} {
+		limit := p.engine.silentAfter
+		if since := f.blockedSince(); since > 0 && p.age()-since >= limit && isSilent(f.to.Conn, limit) {
+			return f.to
+		}
+	}
+	return nil
+}
+
+// blockedSince is the age since when the receiver has taken nothing of a write; 0 if
+// it does.
+func (f *copyFlow) blockedSince() time.Duration { return time.Duration(f.blocked.Load()) }
 
 // armWatchdog sets the timer to the next timeout. p.mu is held.
 func (p *copyPair) armWatchdog() {
 	if p.over {
 		return
 	}
-	if due, _ := p.nextTimeout(); due < never {
+	due, _ := p.nextTimeout()
+	if seesSilence {
+		due = min(due, p.nextLook())
+	}
+	if due < never {
 		p.watchdog.Reset(due - p.age())
 	}
+}
+
+// nextLook is the age at which to look whether a side is dead that takes nothing. A
+// write that begins to wait tells nobody, so the look comes by itself, at an interval
+// that costs nothing.
+func (p *copyPair) nextLook() time.Duration {
+	limit := p.engine.silentAfter
+	next := p.age() + limit
+	for _, f := range [...]*copyFlow{&p.up, &p.down} {
+		if since := f.blockedSince(); since > 0 {
+			next = min(next, max(since+limit, p.age()+limit/10))
+		}
+	}
+	return next
 }
 
 // nextTimeout is the age at which the first timeout is due if no byte moves until
@@ -61,8 +104,23 @@ func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 		}
 	}
 	up, down := p.up.lastByte(), p.down.lastByte()
-	consider(0, p.timeouts.Lifetime, ReasonLifetime)
+	consider(0, p.timeouts.lifetime(p.seed()), ReasonLifetime)
 	consider(max(up, down), p.timeouts.Idle, ReasonIdleTimeout)
+	for _, f := range [...]*copyFlow{&p.up, &p.down} {
+		if since := f.blockedSince(); since > 0 {
+			consider(since, p.timeouts.Stall, ReasonStallTimeout)
+		} else if p.timeouts.Stall > 0 { // look again: a write may begin to wait
+			due = min(due, p.age()+p.timeouts.Stall)
+		}
+	}
+	if half := p.timeouts.HalfClose; half > 0 && seesSilence {
+		for _, f := range [...]*copyFlow{&p.up, &p.down} {
+			if since := f.blockedSince(); since > 0 && hungUp(f.from.Conn) {
+				consider(max(up, down), half, ReasonHalfCloseTimeout)
+			}
+		}
+		due = min(due, p.age()+half) // look again: nobody reads from who is not heard of
+	}
 	switch {
 	case p.up.ended:
 		consider(max(p.halfClosed, down), p.timeouts.HalfClose, ReasonHalfCloseTimeout)
@@ -72,5 +130,14 @@ func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 	return due, reason
 }
 
-// lastByte is the age of the pair when a byte last moved in this direction.
-func (f *copyFlow) lastByte() time.Duration { return time.Duration(f.last.Load()) }
+// seed tells this session from all others.
+func (p *copyPair) seed() uint64 { return uint64(p.accepted.UnixNano()) }
+
+// lastByte is the age of the pair when a byte last moved in this direction. One that
+// waits for its turn is not idle.
+func (f *copyFlow) lastByte() time.Duration {
+	if f.waits.Load() {
+		return f.pair.age()
+	}
+	return time.Duration(f.last.Load())
+}

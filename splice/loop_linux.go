@@ -48,6 +48,7 @@ type loop struct {
 	now    int64     // nanoseconds on it, as of the last wait
 	busy   bool      // the last wait had events
 	stop   bool
+	pathAt int64 // when the path of a session may be looked at again
 	events []sys.Event
 
 	buf    []byte
@@ -57,6 +58,7 @@ type loop struct {
 	dead   []*pair // closed in this turn
 	timers timers
 	pipes  pipePool
+	stuck  int // flows that keep a pipe for a sink that takes nothing
 	chunks chunkPool
 
 	sockets map[uint32]*socket // listening, by number

@@ -46,12 +46,7 @@ const (
 )
 
 const (
-	// A peer that we cannot write to is dead when it acknowledged nothing for this
-	// long and left silentProbes probes or retransmissions unanswered. A live peer
-	// that merely does not read answers probes, whose interval the kernel stretches
-	// to two minutes: so the time alone proves nothing.
-	silentAfter  = 60 * time.Second
-	silentProbes = 2
+	silentAgain = 5 * time.Second // between two looks at a peer that was found alive
 
 	// How long a RST waits for the bytes before it to be acknowledged, and the
 	// first of the doubling intervals at which that is looked up.
@@ -68,9 +63,11 @@ const (
 
 	// A flow enters splice mode after this many reads in a row that filled the
 	// loop's buffer, and leaves it after this many splices in a row that moved less
-	// than half of that.
+	// than half of that. Held back to less at a time, it is the same with what it may
+	// take, unless that is so little that copying is cheaper.
 	fullReads    = 2
 	smallSplices = 3
+	leastSplice  = 16 << 10
 )
 
 // pair is one client and its backend. It belongs to one loop and is touched by no
@@ -93,14 +90,24 @@ type pair struct {
 	session  Session
 	counters *Counters
 	timeouts *Timeouts
+	limits   *Bandwidth
+	paces    *[2]pace  // by flow; nil until limits bound one of them
 	from     *listener // whose gates it passed
 
-	born  int64 // accepted
-	since int64 // when the state was entered, for dialing and resetting
-	alarm int64 // when to act, for dialing, waiting and resetting; 0 = never
-	wait  Wait  // what Dial said, while waiting
-	errno sys.Errno
+	born   int64  // accepted
+	since  int64  // see its uses
+	alarm  int64  // when to act, for dialing, waiting and resetting; 0 = never
+	errno  uint32 // of the end that broke
+	answer uint32 // microseconds until the backend's first byte; 0 = none came
 }
+
+// What pair.since is:
+//
+//	dialing    when the attempt began
+//	waiting    no time, but the Wait that Dial said
+//	relaying   when the backend could begin to answer: it was connected, or got the
+//	           client's first byte
+//	resetting  when that began
 
 // end is one socket of a pair. The flags are what the last events and calls told;
 // registration is edge-triggered, so they are all there is to know.
@@ -134,6 +141,7 @@ type flow struct {
 	eof      bool // the source has ended
 	done     bool // and so has the sink's direction
 	queued   bool // in the loop's list of flows to go on with
+	stuck    bool // counted in the loop's stuck: keeps a pipe for a sink that takes nothing
 }
 
 // pump moves bytes in direction d until the source has no more, the sink takes no
@@ -155,27 +163,38 @@ func (l *loop) pump(p *pair, d side) {
 			l.again(p, d)
 			return
 		}
-		var n int
-		if f.splicing {
-			n = l.spliceIn(p, d)
-		} else {
-			n = l.copyThrough(p, d)
+		if p.limits != nil && p.limits.lanes[d].bounded.Load() {
+			n, ok := l.pumpPaced(p, d, budget)
+			if !ok {
+				return
+			}
+			budget -= n
+			continue
 		}
-		budget -= n
+		budget -= l.move(p, d, len(l.buf), l.r.o.PipeSize)
 	}
 }
 
-// copyThrough reads once into the loop's buffer and writes it out at once. It
-// answers the bytes read.
-func (l *loop) copyThrough(p *pair, d side) int {
+// move reads once, at most as many bytes as the mode's bound says, and answers how
+// many it were.
+func (l *loop) move(p *pair, d side, copied, spliced int) int {
+	if p.flows[d].splicing {
+		return l.spliceIn(p, d, spliced)
+	}
+	return l.copyThrough(p, d, copied)
+}
+
+// copyThrough reads once into the loop's buffer, at most so many bytes, and writes
+// them out at once. It answers the bytes read.
+func (l *loop) copyThrough(p *pair, d side, most int) int {
 	f, src, dst := &p.flows[d], &p.ends[d], &p.ends[1-d]
-	n, e := sys.Recv(src.fd, l.buf)
+	n, e := sys.Recv(src.fd, l.buf[:most])
 	if e != 0 || n == 0 {
 		l.sourceStopped(p, d, e)
 		return 0
 	}
-	if n == len(l.buf) {
-		if f.streak++; f.streak >= fullReads && !src.urgent && !f.noSplice {
+	if n == most {
+		if f.streak++; f.streak >= fullReads && most >= min(leastSplice, len(l.buf)) && !src.urgent && !f.noSplice {
 			f.splicing, f.streak = true, 0
 		}
 	} else {
@@ -197,9 +216,9 @@ func (l *loop) copyThrough(p *pair, d side) int {
 	return n
 }
 
-// spliceIn fills an empty pipe from the source; flush empties it. It answers the
-// bytes that went in.
-func (l *loop) spliceIn(p *pair, d side) int {
+// spliceIn fills an empty pipe from the source with at most so many bytes; flush
+// empties it. It answers the bytes that went in.
+func (l *loop) spliceIn(p *pair, d side, most int) int {
 	f, src := &p.flows[d], &p.ends[d]
 	pi := l.pipes.take(l.now)
 	if pi == nil || src.urgent {
@@ -209,10 +228,11 @@ func (l *loop) spliceIn(p *pair, d side) int {
 		f.splicing = false
 		return 0
 	}
-	n, e := sys.Splice(src.fd, pi.w, pi.size)
+	most = min(most, l.fill(pi.size))
+	n, e := sys.Splice(src.fd, pi.w, most)
 	if n > 0 {
 		f.pipe, f.inPipe = pi, n
-		if n >= len(l.buf)/2 {
+		if n >= min(max(most, leastSplice), len(l.buf)/2) {
 			f.streak = 0
 		} else if f.streak++; f.streak >= smallSplices {
 			f.splicing, f.streak = false, 0
@@ -248,6 +268,7 @@ func (l *loop) flush(p *pair, d side) bool {
 	if f.pipe != nil {
 		l.pipes.put(f.pipe)
 		f.pipe = nil
+		l.unstuck(f)
 	}
 	if f.rest != nil {
 		n, e := sys.Send(dst.fd, f.rest.bytes())
@@ -269,6 +290,9 @@ func (l *loop) moved(p *pair, d side, n int, how *atomic.Uint64) {
 		return
 	}
 	f := &p.flows[d]
+	if f.bytes == 0 {
+		l.begun(p, d)
+	}
 	f.bytes += uint64(n)
 	f.last = l.now
 	if f.blocked != 0 {
@@ -284,6 +308,18 @@ func (l *loop) moved(p *pair, d side, n int, how *atomic.Uint64) {
 	how.Add(uint64(n))
 }
 
+// begun notes how long the backend took to its first byte: from the client's first
+// one on, or if it speaks first from the connect. Both times are the loop's, as of its
+// last wait.
+func (l *loop) begun(p *pair, d side) {
+	if d == up && p.flows[down].bytes == 0 {
+		p.since = l.now
+	} else if d == down {
+		took := max(l.now-p.since, 1) + int64(time.Microsecond) - 1
+		p.answer = uint32(min(took/int64(time.Microsecond), math.MaxUint32))
+	}
+}
+
 // sourceStopped handles a read that gave nothing: drained, ended, or broken.
 func (l *loop) sourceStopped(p *pair, d side, e sys.Errno) {
 	src := &p.ends[d]
@@ -293,7 +329,7 @@ func (l *loop) sourceStopped(p *pair, d side, e sys.Errno) {
 	}
 	if e != 0 {
 		src.broken = true
-		p.errno = e
+		p.errno = uint32(e)
 	}
 	p.flows[d].eof = true
 }
@@ -323,7 +359,7 @@ func (l *loop) sinkBroke(p *pair, d side, e sys.Errno) {
 	f, gone := &p.flows[d], 1-d
 	if !p.ends[gone].broken {
 		p.ends[gone].broken = true
-		p.errno = e
+		p.errno = uint32(e)
 	}
 	l.discard(f)
 	f.done, f.last, f.blocked = true, l.now, 0
@@ -391,9 +427,9 @@ func (l *loop) tryReset(p *pair) {
 	unsent, _ := sys.Unsent(other.fd)
 	switch {
 	case other.broken || p.unix[1-p.gone] || unsent == 0:
-		l.close(p, reason, p.errno, sys.Reset)
+		l.close(p, reason, sys.Errno(p.errno), sys.Reset)
 	case last:
-		l.close(p, reason, p.errno, sys.Close)
+		l.close(p, reason, sys.Errno(p.errno), sys.Close)
 	default:
 		p.alarm = l.now + max(int64(resetPoll), waited)
 		l.arm(p)
@@ -433,7 +469,7 @@ func (l *loop) dial(p *pair, last error) {
 	for {
 		ep, err := p.session.Dial(last)
 		if w, ok := err.(Wait); ok {
-			p.state, p.wait, p.alarm = stateWaiting, w, after(l.now, max(w, 1))
+			p.state, p.since, p.alarm = stateWaiting, int64(w), after(l.now, max(w, 1))
 			l.arm(p)
 			return
 		}
@@ -454,7 +490,8 @@ func (l *loop) dial(p *pair, last error) {
 // connect begins one attempt. An error means that nothing of it is left.
 func (l *loop) connect(p *pair, ep *Endpoint) error {
 	p.state, p.since, p.alarm = stateDialing, l.clock(), 0
-	p.counters, p.timeouts, p.unix[backend] = ep.Counters, ep.Timeouts, ep.Unix != ""
+	p.counters, p.timeouts, p.limits = ep.Counters, ep.Timeouts, ep.Bandwidth
+	p.unix[backend] = ep.Unix != ""
 	p.ownPort = !p.unix[backend] && ep.Addr.Port() >= l.r.lowPort
 	fd, e := openBackend(ep)
 	if e != 0 && e != unix.EINPROGRESS {
@@ -510,6 +547,7 @@ func (l *loop) established(p *pair) error {
 	if c, ok := p.session.(Connected); ok {
 		c.Connected(time.Duration(now - p.since))
 	}
+	p.since = now
 	l.arm(p)
 	l.pump(p, up)
 	if p.state == stateRelaying {
@@ -565,7 +603,7 @@ func (l *loop) clientStirred(p *pair) {
 }
 
 // nextDeadline is the earliest time at which p must be looked at; 0 is never.
-func (p *pair) nextDeadline() int64 {
+func (l *loop) nextDeadline(p *pair) int64 {
 	if p.state != stateRelaying {
 		return p.alarm
 	}
@@ -577,25 +615,74 @@ func (p *pair) nextDeadline() int64 {
 	}
 	for d := range p.flows {
 		if b := p.flows[d].blocked; b != 0 {
-			earlier(b + int64(silentAfter))
+			earlier(l.nextLook(b))
+			if f := &p.flows[d]; f.pipe != nil && !f.stuck {
+				earlier(b + int64(stuckAfter))
+			}
+		}
+		if p.paces != nil && p.paces[d].due > 0 {
+			earlier(min(p.paces[d].due, after(l.now, turnCheck)))
 		}
 	}
 	if !p.keepalive && !p.unix[backend] {
-		earlier(p.born + int64(keepaliveAfter))
+		earlier(p.keepaliveDue())
 	}
-	if p.timeouts == nil {
-		return next
-	}
-	if p.timeouts.Idle > 0 {
-		earlier(after(p.idleSince(), p.timeouts.Idle))
-	}
-	if p.timeouts.HalfClose > 0 && p.halfClosed() {
-		earlier(after(p.idleSince(), p.timeouts.HalfClose))
-	}
-	if p.timeouts.Lifetime > 0 {
-		earlier(after(p.born, p.timeouts.Lifetime))
+	if t := p.timeouts; t != nil {
+		if idle := p.idleLimit(); idle > 0 {
+			earlier(after(l.idleSince(p), idle))
+		}
+		if since := p.stalledSince(); t.Stall > 0 && since != 0 {
+			earlier(after(since, t.Stall))
+		}
+		if t.Lifetime > 0 {
+			earlier(after(p.born, p.lifetime()))
+		}
 	}
 	return next
+}
+
+// nextLook is when to look whether a sink is dead that takes nothing since blocked:
+// when it may be the first time, then again and again.
+func (l *loop) nextLook(blocked int64) int64 {
+	first := blocked + int64(l.r.o.SilentAfter)
+	if l.now < first {
+		return first
+	}
+	return l.now + int64(silentAgain)
+}
+
+// keepaliveDue is when the backend's socket gets its intervals.
+func (p *pair) keepaliveDue() int64 {
+	return p.born + int64(min(keepaliveAfter, p.alive().idle()))
+}
+
+func (p *pair) alive() Keepalive {
+	if p.timeouts == nil {
+		return Keepalive{}
+	}
+	return p.timeouts.Keepalive
+}
+
+// idleLimit is the shortest of the limits of a time without a byte; 0 = none.
+func (p *pair) idleLimit() time.Duration {
+	idle, half := p.timeouts.Idle, p.timeouts.HalfClose
+	if half > 0 && p.halfClosed() && (idle == 0 || half < idle) {
+		return half
+	}
+	return idle
+}
+
+// lifetime is that of this session: born tells it from all others.
+func (p *pair) lifetime() time.Duration { return p.timeouts.lifetime(uint64(p.born)) }
+
+// stalledSince is since when a sink has taken nothing; 0 = none is stalled.
+func (p *pair) stalledSince() (since int64) {
+	for d := range p.flows {
+		if b := p.flows[d].blocked; b != 0 && (since == 0 || b < since) {
+			since = b
+		}
+	}
+	return since
 }
 
 // after is the time d after t, or the end of time.
@@ -612,21 +699,29 @@ func (p *pair) halfClosed() bool {
 	return p.flows[up].done || p.flows[down].done || p.ends[client].dead || p.ends[backend].dead
 }
 
-// idleSince is the last sign of life of either direction; the end of one counts.
-func (p *pair) idleSince() int64 {
+// idleSince is the last sign of life of either direction; the end of one counts. One
+// that waits for its turn is not idle.
+func (l *loop) idleSince(p *pair) int64 {
+	if p.paces != nil && (p.paces[up].due > l.now || p.paces[down].due > l.now) {
+		return l.now
+	}
 	return max(p.flows[up].last, p.flows[down].last)
 }
 
 // arm makes the loop look at p at its next deadline.
 func (l *loop) arm(p *pair) {
-	if next := p.nextDeadline(); next != 0 {
+	if next := l.nextDeadline(p); next != 0 {
 		l.timers.set(p.slot, next)
 	}
 }
 
 // expire acts on a deadline of p, if it has not moved.
 func (l *loop) expire(p *pair) {
-	if next := p.nextDeadline(); next == 0 || next > l.now {
+	if p.state == stateRelaying {
+		l.expireRelay(p)
+		return
+	}
+	if p.alarm == 0 || p.alarm > l.now {
 		l.arm(p)
 		return
 	}
@@ -635,33 +730,26 @@ func (l *loop) expire(p *pair) {
 		l.dropBackend(p)
 		l.dialFailed(p, ErrDialTimeout)
 	case stateWaiting:
-		l.dial(p, p.wait)
+		l.dial(p, Wait(p.since))
 	case stateResetting:
 		l.tryReset(p)
-	case stateRelaying:
-		l.expireRelay(p)
 	}
 }
 
+// expireRelay looks at everything that may be due of a pair that is relaying, since
+// bytes move deadlines without a word.
 func (l *loop) expireRelay(p *pair) {
-	if !p.keepalive && l.now-p.born >= int64(keepaliveAfter) {
+	if !p.keepalive && !p.unix[backend] && l.now >= p.keepaliveDue() {
 		p.keepalive = true
-		setKeepalive(p.ends[backend].fd)
+		setKeepalive(p.ends[backend].fd, p.alive())
 	}
-	t := p.timeouts
-	if t != nil {
-		idle := l.now - p.idleSince()
-		switch {
-		case t.Lifetime > 0 && l.now-p.born >= int64(t.Lifetime):
-			l.close(p, ReasonLifetime, 0, sys.Reset)
-			return
-		case t.HalfClose > 0 && p.halfClosed() && idle >= int64(t.HalfClose):
-			l.close(p, ReasonHalfCloseTimeout, 0, sys.Reset)
-			return
-		case t.Idle > 0 && idle >= int64(t.Idle):
-			l.close(p, ReasonIdleTimeout, 0, sys.Reset)
-			return
-		}
+	l.takeTurns(p) // first: the wait for one, which is over now, was not idleness
+	if p.state != stateRelaying {
+		return
+	}
+	if reason, due := l.timedOut(p); due {
+		l.close(p, reason, 0, sys.Reset)
+		return
 	}
 	for d := range p.flows {
 		if l.silent(p, side(d)) {
@@ -669,22 +757,39 @@ func (l *loop) expireRelay(p *pair) {
 			return
 		}
 	}
+	l.unstick(p)
 	l.arm(p)
 }
 
-// silent reports whether flow d's sink, which takes nothing, is dead; if not, it
-// puts the next look off.
+// timedOut tells which of its timeouts, if any, ends p now.
+func (l *loop) timedOut(p *pair) (reason Reason, due bool) {
+	t := p.timeouts
+	if t == nil {
+		return 0, false
+	}
+	over := func(since int64, limit time.Duration) bool { return limit > 0 && l.now-since >= int64(limit) }
+	idle, stalled := l.idleSince(p), p.stalledSince()
+	switch {
+	case over(p.born, p.lifetime()):
+		return ReasonLifetime, true
+	case p.halfClosed() && over(idle, t.HalfClose):
+		return ReasonHalfCloseTimeout, true
+	case over(idle, t.Idle):
+		return ReasonIdleTimeout, true
+	case stalled != 0 && over(stalled, t.Stall):
+		return ReasonStallTimeout, true
+	}
+	return 0, false
+}
+
+// silent reports whether flow d's sink, which takes nothing, is dead.
 func (l *loop) silent(p *pair, d side) bool {
-	f := &p.flows[d]
-	if f.blocked == 0 || l.now-f.blocked < int64(silentAfter) {
+	f, limit := &p.flows[d], l.r.o.SilentAfter
+	if f.blocked == 0 || l.now-f.blocked < int64(limit) {
 		return false
 	}
 	ms, unanswered, e := sys.Silence(p.ends[1-d].fd)
-	if e == 0 && int64(ms)*int64(time.Millisecond) >= int64(silentAfter) && unanswered >= silentProbes {
-		return true
-	}
-	f.blocked = l.now - int64(silentAfter) + int64(5*time.Second)
-	return false
+	return e == 0 && time.Duration(ms)*time.Millisecond >= limit && unanswered >= silentProbes
 }
 
 // closeFailed ends a session that found no backend: its client is reset.
@@ -704,6 +809,10 @@ func (l *loop) close(p *pair, r Reason, e sys.Errno, how func(fd int32)) {
 // end is the one exit of every session. Sockets close before the session hears of
 // it, so that whoever takes its permit or its place on the backend comes after.
 func (l *loop) end(p *pair, res Result, how func(fd int32)) {
+	now := l.clock()
+	if p.state >= stateRelaying {
+		res.Path = l.path(p, now)
+	}
 	p.state = stateClosed
 	l.timers.clear(p.slot)
 	for d := range p.flows {
@@ -714,7 +823,8 @@ func (l *loop) end(p *pair, res Result, how func(fd int32)) {
 		how(p.ends[backend].fd)
 	}
 	res.Up, res.Down = p.flows[up].bytes, p.flows[down].bytes
-	res.Duration = time.Duration(l.clock() - p.born)
+	res.FirstByte = time.Duration(p.answer) * time.Microsecond
+	res.Duration = time.Duration(now - p.born)
 	res.ClientEnded = p.clientEnded || p.first == client
 	p.session.Close(res)
 	releaseAll(p.from.bind.Gates)
@@ -726,6 +836,7 @@ func (l *loop) discard(f *flow) {
 	if f.pipe != nil {
 		l.pipes.destroy(f.pipe)
 		f.pipe, f.inPipe = nil, 0
+		l.unstuck(f)
 	}
 	if f.rest != nil {
 		l.chunks.drop(f.rest)

@@ -22,10 +22,14 @@ var cpus = runtime.GOMAXPROCS(0)
 // reactor is the Linux engine: a few loops that share nothing but the budget of
 // pipes. Its own lock guards the listeners, which come and go seldom.
 type reactor struct {
-	o       Options
-	loops   []*loop
-	budget  pipeBudget
-	lowPort uint16 // below it, no local port is chosen by the system
+	o      Options
+	loops  []*loop
+	budget pipeBudget
+
+	mostStuck int // of one loop's pipes; see unstick
+
+	base    time.Time // zero of the loops' clocks, which tell the same time
+	lowPort uint16    // below it, no local port is chosen by the system
 	threads sync.WaitGroup
 
 	mu        sync.Mutex
@@ -47,8 +51,10 @@ func newReactor(o Options) (*reactor, error) {
 	if o.MaxPipes == 0 {
 		o.MaxPipes = defaultPipesPerLoop * o.Threads
 	}
-	r := &reactor{o: o, lowPort: lowestPort(), listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
+	o.SilentAfter = o.silentAfter()
+	r := &reactor{o: o, base: time.Now(), lowPort: lowestPort(), listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
 	r.budget.max = int64(max(o.MaxPipes, 0))
+	r.mostStuck = max(o.MaxPipes, 0) / (2 * o.Threads)
 	for range o.Threads {
 		l, err := newLoop(r)
 		if err != nil {
@@ -86,7 +92,7 @@ func newLoop(r *reactor) (*loop, error) {
 		return nil, os.NewSyscallError("eventfd", e)
 	}
 	return &loop{
-		r: r, ep: ep, wakefd: wakefd, base: time.Now(),
+		r: r, ep: ep, wakefd: wakefd, base: r.base,
 		events:  make([]sys.Event, eventBatch),
 		buf:     make([]byte, bufferSize),
 		pipes:   pipePool{budget: &r.budget, size: r.o.PipeSize},
@@ -139,6 +145,7 @@ func (ln *listener) open() (e sys.Errno) {
 	} else if ln.fds, ln.addr, e = openListeners(&ln.bind, len(ln.r.loops)); e != 0 {
 		return e
 	}
+	ln.tuneClients()
 	if e = ln.listen(); e == 0 {
 		e = ln.register()
 	}
@@ -176,6 +183,28 @@ func (ln *listener) register() (first sys.Errno) {
 }
 
 func (ln *listener) Addr() netip.AddrPort { return ln.addr }
+
+// tuneClients has clients inherit the listener's keepalive. A unix socket has none.
+func (ln *listener) tuneClients() {
+	if ln.bind.Unix != "" {
+		return
+	}
+	for _, fd := range ln.fds {
+		setKeepalive(fd, ln.bind.Keepalive)
+		setUserTimeout(fd, ln.bind.Keepalive.UserTimeout)
+	}
+}
+
+func (ln *listener) SetKeepalive(k Keepalive) error {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.closed {
+		return ErrClosed
+	}
+	ln.bind.Keepalive = k
+	ln.tuneClients()
+	return nil
+}
 
 func (ln *listener) Suspend() error { return ln.suspend(true) }
 func (ln *listener) Resume() error  { return ln.suspend(false) }

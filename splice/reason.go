@@ -19,6 +19,7 @@ const (
 	ReasonLimit                          // a limit refused it
 	ReasonDrained                        // cut at the deadline of a shutdown or a removal
 	ReasonKilled                         // cut by a person
+	ReasonStallTimeout                   // Timeouts.Stall
 
 	NumReasons = iota // how many there are
 )
@@ -26,7 +27,7 @@ const (
 var reasonNames = [NumReasons]string{
 	"error", "client-closed", "backend-closed", "client-reset", "backend-reset",
 	"idle-timeout", "half-close-timeout", "lifetime", "connect-failed",
-	"no-backend", "limit", "drained", "killed",
+	"no-backend", "limit", "drained", "killed", "stall-timeout",
 }
 
 // String is the reason's name in logs, metrics and the API.

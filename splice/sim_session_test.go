@@ -58,7 +58,7 @@ func (w *world) Open(p Peer) (Session, error) {
 	w.seen.sessions++
 	w.log("session %d for %s", s.number, h.name)
 	if w.timeouts {
-		s.timeouts = Timeouts{Idle: w.limit(4000), HalfClose: w.limit(2000), Lifetime: w.limit(60000)}
+		s.timeouts = Timeouts{Idle: w.limit(4000), HalfClose: w.limit(2000), Stall: w.limit(4000), Lifetime: w.limit(60000)}
 	}
 	return s, nil
 }
@@ -205,6 +205,8 @@ func (s *simSession) checkReason(r Result) {
 		so = half && s.timeouts.HalfClose > 0 && idle >= s.timeouts.HalfClose
 	case ReasonLifetime:
 		so = s.backend != nil && s.timeouts.Lifetime > 0 && now-s.born >= s.timeouts.Lifetime
+	case ReasonStallTimeout:
+		so = s.backend != nil && s.timeouts.Stall > 0 && (s.client.peer.sent > s.client.conn.Taken() || s.backend.peer.sent > s.backend.conn.Taken())
 	case ReasonConnectFailed:
 		so = s.backend == nil && r.Err != nil
 	case ReasonKilled:
@@ -345,7 +347,7 @@ func (s *simSession) fail(format string, args ...any) {
 	}
 	s.w.l.pairs.each(func(p *pair) {
 		if p.session == s {
-			s.w.log("state %d, deadline %v, ends %+v, flows %+v", p.state, time.Duration(p.nextDeadline()), p.ends, p.flows)
+			s.w.log("state %d, deadline %v, ends %+v, flows %+v", p.state, time.Duration(s.w.l.nextDeadline(p)), p.ends, p.flows)
 		}
 	})
 	s.w.fail("session %d: %s", s.number, fmt.Sprintf(format, args...))

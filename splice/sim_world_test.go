@@ -99,9 +99,10 @@ func newWorld(d *dice, traced bool) *world {
 
 // start makes the reactor, with one loop that no thread runs, and its listener.
 func (w *world) start(pipeSize int) {
-	r := &reactor{lowPort: simLowPort, listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
+	r := &reactor{o: Options{SilentAfter: silentAfter}, lowPort: simLowPort, listeners: map[*listener]struct{}{}, drained: make(chan struct{}, 1)}
 	r.o.PipeSize = pipeSize
 	r.budget.max = int64(oneOf(w.dice, 64, 0, 1, 2))
+	r.mostStuck = oneOf(w.dice, 32, 1, 0)
 	w.l, _ = newLoop(r)
 	w.l.buf = make([]byte, w.unit)
 	w.l.events = make([]sys.Event, oneOf(w.dice, 8, 1, 2, 64))

@@ -4,31 +4,31 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/limeload/limeload/splice/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
-// Keepalive finds a dead peer of an idle session in about two minutes: first probe
-// after 60 s, then one every 10 s, six times.
-const (
-	keepaliveIdle     = 60
-	keepaliveInterval = 10
-	keepaliveProbes   = 6
-)
-
-// tune sets what both legs have from the beginning. On a listening socket this and
-// setKeepalive are inherited by the clients (tcp(7)), which saves the calls for each.
+// tune sets what both legs have from the beginning. On a listening socket this, the
+// intervals of keepalive and the user timeout are inherited by the clients (tcp(7)), which saves the calls for each.
 func tune(fd int32) {
 	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 }
 
-func setKeepalive(fd int32) {
-	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepaliveIdle)
-	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepaliveInterval)
-	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepaliveProbes)
+// setKeepalive sets the intervals; tune has turned the probes on.
+func setKeepalive(fd int32, k Keepalive) {
+	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, wholeSeconds(k.idle()))
+	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, wholeSeconds(k.interval()))
+	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.count())
 }
+
+func setUserTimeout(fd int32, d time.Duration) {
+	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+}
+
+func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 // lowestPort is the lowest local port that the system chooses by itself: a connect
 // to one below can never meet itself. Unknown, it is the lowest unprivileged one.
@@ -56,6 +56,9 @@ func openBackend(ep *Endpoint) (fd int32, e sys.Errno) {
 		return -1, e
 	}
 	tune(fd)
+	if t := ep.Timeouts; t != nil && t.Keepalive.UserTimeout > 0 {
+		setUserTimeout(fd, t.Keepalive.UserTimeout)
+	}
 	if ep.Source.IsValid() {
 		// The port is then chosen at connect, when the remote address is known: so many
 		// connections to different backends share one (ip(7)).
@@ -119,7 +122,6 @@ func openListener(a netip.AddrPort, port uint16, share bool) (int32, sys.Errno) 
 		sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
 	tune(fd)
-	setKeepalive(fd)
 	if e := sys.Bind(fd, family, netip.AddrPortFrom(ip, port)); e != 0 {
 		sys.Close(fd)
 		return -1, e

@@ -1,8 +1,10 @@
 package splice
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math/bits"
 	"net/netip"
 	"strconv"
 	"sync/atomic"
@@ -54,6 +56,8 @@ type Listener interface {
 	Suspend() error
 	// Resume ends Suspend.
 	Resume() error
+	// SetKeepalive changes what clients have that are accepted from now on.
+	SetKeepalive(k Keepalive) error
 	// Close accepts what the kernel has queued, as far as the gates permit, then
 	// closes the sockets. Live sessions go on. A unix socket's file is removed.
 	Close() error
@@ -74,6 +78,9 @@ type Options struct {
 	// MaxPipes bounds the pipes of the whole engine; 0 means 64 for each loop,
 	// negative none, which keeps every pair in copy mode.
 	MaxPipes int
+	// SilentAfter is how long a peer that takes no bytes may acknowledge nothing, and
+	// leave probes unanswered, until it is dead; 0 means 60 s. Linux alone can tell.
+	SilentAfter time.Duration
 	// OnAcceptPause is called when a listener has to pause because the process or
 	// the machine is out of a resource (EMFILE, ENFILE, ENOBUFS, ENOMEM), once per
 	// episode. It runs on a loop and must not block. nil means no call.
@@ -93,6 +100,8 @@ type Bind struct {
 	Backlog int
 	// Handler admits the clients. Required.
 	Handler Handler
+	// Keepalive of the clients' connections.
+	Keepalive Keepalive
 	// Gates are all passed before a client is accepted: each session holds a
 	// permit of each until its Close has returned.
 	Gates []*Gate
@@ -151,6 +160,9 @@ type Endpoint struct {
 	// Timeouts of the session once it is connected; nil means none. The engine
 	// keeps the pointer; what it points to must not change.
 	Timeouts *Timeouts
+	// Bandwidth bounds it, together with the other sessions that are given the same;
+	// nil means no bound. It may be changed at any time.
+	Bandwidth *Bandwidth
 	// Counters receive the bytes as they are moved; nil is allowed. The engine only
 	// adds, others may load at any time.
 	Counters *Counters
@@ -163,9 +175,55 @@ type Timeouts struct {
 	// HalfClose is, once one side has ended its direction, the longest time without
 	// a byte in the other.
 	HalfClose time.Duration
+	// Stall is the longest time for which one side takes no byte although some wait
+	// for it. It also ends a peer that lives and merely does not read; one that is
+	// dead is found without it (Options.SilentAfter).
+	Stall time.Duration
 	// Lifetime is the longest time since the client was accepted.
 	Lifetime time.Duration
+	// LifetimeJitter shortens Lifetime by a part of itself, up to so much, that is
+	// another one for each session: so those that began together do not end together.
+	LifetimeJitter time.Duration
+	// Keepalive of the connection to the backend. That of clients is Bind's.
+	Keepalive Keepalive
 }
+
+// lifetime is that of one session, which seed tells from the others; 0 = no limit.
+func (t *Timeouts) lifetime(seed uint64) time.Duration {
+	if t.Lifetime <= 0 || t.LifetimeJitter <= 0 {
+		return t.Lifetime
+	}
+	part, _ := bits.Mul64(mix(seed), uint64(t.LifetimeJitter)+1)
+	return max(t.Lifetime-time.Duration(part), 1)
+}
+
+// mix makes a number that looks random of one that does not (the finalizer of
+// SplitMix64, Steele et al., OOPSLA 2014).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// Keepalive says how the kernel finds a TCP peer that is gone without a word. The
+// zero value is right for most: after 60 s of silence a probe, then one every 10 s,
+// dead after six.
+type Keepalive struct {
+	Idle     time.Duration // silence before the first probe; 0 means 60 s. Whole seconds, rounded up
+	Interval time.Duration // between two probes; 0 means 10 s. Whole seconds, rounded up
+	Count    int           // probes without an answer; 0 means 6
+
+	// UserTimeout is how long sent bytes may stay unacknowledged, or the peer's window
+	// closed, before the connection is broken off (TCP_USER_TIMEOUT, tcp(7)); 0 means
+	// the system's own limit. It also ends a live peer that does not read for so long.
+	// Linux alone has it.
+	UserTimeout time.Duration
+}
+
+func (k Keepalive) idle() time.Duration     { return cmp.Or(k.Idle, 60*time.Second) }
+func (k Keepalive) interval() time.Duration { return cmp.Or(k.Interval, 10*time.Second) }
+func (k Keepalive) count() int              { return cmp.Or(k.Count, 6) }
 
 // Counters are the bytes that were handed to the receiving side's kernel.
 type Counters struct {
@@ -183,6 +241,21 @@ type Result struct {
 	// ClientEnded is whether the client had ended its direction before: what the
 	// backend did then, it did to one that was leaving.
 	ClientEnded bool
+
+	// FirstByte is the time from the client's first byte to the backend's, or from the
+	// connect if the backend spoke first; 0 if it said nothing. Its resolution is that
+	// of a turn of the loop: the time for which it had other sessions to serve.
+	FirstByte time.Duration
+	// Path is the zero value unless the session is one of those that are looked at.
+	Path Path
+}
+
+// Path is what the kernel knew of the connection to a TCP backend as its session ended
+// (TCP_INFO, Linux alone). Engines look at no more than one session in 10 ms for each
+// loop: at less than 100 a second these are all, at more a sample.
+type Path struct {
+	RTT         time.Duration // smoothed round-trip time; 0 = not looked at, or not measured
+	Retransmits uint32        // segments sent again
 }
 
 // LoopStats are the counters of one loop since the engine started; the gauges are

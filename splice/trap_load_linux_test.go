@@ -499,3 +499,23 @@ func leftovers(t *testing.T) leftover {
 	runtime.ReadMemStats(&m)
 	return leftover{countDescriptors(t, "socket:"), countDescriptors(t, "pipe:"), runtime.NumGoroutine(), m.HeapAlloc}
 }
+
+// TestTrap10StalledCrowd has more receivers stop to read than there are pipes. Others
+// still have pipes then.
+func TestTrap10StalledCrowd(t *testing.T) {
+	const pipes, stalled = 4, 12
+	r := newTrapRig(t, splice.Options{Type: splice.TypeSplice, Threads: 1, MaxPipes: pipes}, splice.Timeouts{})
+	for range stalled {
+		client, server, _ := r.connectSmall()
+		transfer(t, server, client, 4<<20)
+		fillUntilBlocked(t, server)
+	}
+	until(t, "half of the pipes are free", func() bool { return r.stats().PipesInUse <= pipes/2 })
+	before := r.stats().SpliceBytes
+	client, server, _ := r.connect()
+	const n = 32 << 20
+	transfer(t, server, client, n)
+	if spliced := r.stats().SpliceBytes - before; spliced < n/2 {
+		t.Errorf("%d of %d bytes were spliced beside a stalled crowd; want most", spliced, n)
+	}
+}

@@ -142,7 +142,17 @@ type Listener struct {
 	// file descriptors allows.
 	MaxConnections int `toml:"max_connections"`
 
-	Timeouts Timeouts `toml:"timeouts"`
+	// Preset is one of Presets, or empty: what people of a protocol expect, for
+	// everything else of the listener that is not written.
+	Preset string `toml:"preset"`
+
+	// UserTimeout is how long sent bytes may stay unacknowledged, or a window
+	// closed, on either connection (TCP_USER_TIMEOUT); 0 is the system's limit.
+	UserTimeout time.Duration `toml:"user_timeout"`
+
+	Timeouts  Timeouts       `toml:"timeouts"`
+	Keepalive Keepalive      `toml:"keepalive"`
+	Limits    ListenerLimits `toml:"limits"`
 }
 
 // Timeouts end sessions of a listener. Each is 0 (never) or at least 1ms.
@@ -154,8 +164,16 @@ type Timeouts struct {
 	// direction moved no byte for so long.
 	HalfClose time.Duration `toml:"half_close"`
 
+	// Stall ends a session of which one side takes no byte for so long although
+	// some wait for it.
+	Stall time.Duration `toml:"stall"`
+
 	// MaxLifetime ends a session that is so old, whatever it does.
 	MaxLifetime time.Duration `toml:"max_lifetime"`
+
+	// LifetimeJitter is by how many percent at most MaxLifetime is shortened, for
+	// each session by another part of that, 0..100.
+	LifetimeJitter int `toml:"lifetime_jitter"`
 }
 
 // Pool is a set of backends that serve the same thing.

@@ -43,6 +43,8 @@ func (d *decoder) value(path string, raw any, v reflect.Value) {
 		d.integer(path, raw, dst)
 	case *time.Duration:
 		text(d, path, raw, dst, parseDuration)
+	case *Rate:
+		text(d, path, raw, dst, ParseRate)
 	case *Address:
 		text(d, path, raw, dst, ParseAddress)
 	case *AdminListen:
@@ -213,6 +215,8 @@ func wanted(t reflect.Type, path string) string {
 		return "an integer"
 	case reflect.TypeFor[time.Duration]():
 		return `a duration in quotes, such as "5s"`
+	case reflect.TypeFor[Rate]():
+		return `a bandwidth in quotes, such as "10MB/s"`
 	case reflect.TypeFor[Address](), reflect.TypeFor[AdminListen]():
 		return `an address in quotes, such as "10.0.0.11:5432"`
 	case reflect.TypeFor[Reference]():

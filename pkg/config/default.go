@@ -17,7 +17,10 @@ func Default() *Config {
 // DefaultListener returns a listener with every default; what is required
 // (name, listen, pool) is empty.
 func DefaultListener() Listener {
-	return Listener{Timeouts: Timeouts{HalfClose: 30 * time.Second}}
+	return Listener{
+		Timeouts:  Timeouts{HalfClose: 30 * time.Second, LifetimeJitter: 10},
+		Keepalive: defaultKeepalive(),
+	}
 }
 
 // DefaultPool returns a pool with every default; what is required (name and
@@ -57,10 +60,14 @@ func DefaultProbe() Probe {
 // are empty.
 func DefaultBackend() Backend { return Backend{Weight: 1} }
 
-// settle fills in the defaults that depend on other values: a backend's name, a
-// probe's timeout under a short interval, and that tls and https use TLS. It runs after the file and
-// again after the flags, and changes nothing that was written.
+// settle fills in the defaults that depend on other values: those of a listener's
+// preset, a backend's name, a probe's timeout under a short interval, and that tls and
+// https use TLS. It runs after the file and again after the flags, and changes nothing
+// that was written.
 func (c *Config) settle() {
+	for i := range c.Listeners {
+		c.usePreset(listenerPath(i), &c.Listeners[i])
+	}
 	for i := range c.Pools {
 		p := &c.Pools[i]
 		h := &p.Health

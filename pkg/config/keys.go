@@ -73,6 +73,8 @@ func literal(v reflect.Value) (typ, def string) {
 		return "integer", strconv.Itoa(x)
 	case time.Duration:
 		return "duration", strconv.Quote(shortDuration(x))
+	case Rate:
+		return "bandwidth", strconv.Quote(x.String())
 	case Address:
 		return "address", strconv.Quote(x.String())
 	case AdminListen:
@@ -149,6 +151,20 @@ var docs = map[string]string{
 	"listener[].timeouts.idle":         "Ends a session without a byte in either direction for this long; 0s is never.",
 	"listener[].timeouts.half_close":   "Ends a session of which one side ended, without a byte in the other direction for this long; 0s is never.",
 	"listener[].timeouts.max_lifetime": "Ends a session this old, whatever it does; 0s is never.",
+
+	"listener[].preset":                   `What people of a protocol expect, for all keys of the listener that are not written: postgres, mysql, redis or http; "" is none. See the table below.`,
+	"listener[].user_timeout":             "Ends a session on either connection of which sent bytes stay unacknowledged, or the window closed, for this long (TCP_USER_TIMEOUT, Linux); it also ends a live peer that does not read. 0s is the system's limit.",
+	"listener[].timeouts.stall":           "Ends a session of which one side takes no byte, although some wait for it, for this long; 0s is never. A dead peer is found without it.",
+	"listener[].timeouts.lifetime_jitter": "Shortens max_lifetime by up to so many percent, 0..100, another part for each session, so that pools do not reconnect in one wave.",
+
+	"listener[].keepalive.idle":     "Silence before the kernel probes whether the peer is there, on both connections: whole seconds, 1s..9h.",
+	"listener[].keepalive.interval": "Time between two such probes: whole seconds, 1s..9h.",
+	"listener[].keepalive.count":    "Probes without an answer that end the session, 1..127.",
+
+	"listener[].limits.bandwidth_up":              `Most bytes per second from clients to backends, of all sessions together: "10MB/s", "512KiB/s", "100Mbit/s"; "0" is no bound, else 1kB/s..1000GB/s.`,
+	"listener[].limits.bandwidth_down":            "The same from backends to clients.",
+	"listener[].limits.connection_bandwidth_up":   "Most bytes per second from one client to its backend.",
+	"listener[].limits.connection_bandwidth_down": "The same from the backend to the client.",
 
 	"pool[].name":             "Name in logs, metrics and the API, unique among pools.",
 	"pool[].algorithm":        "least-connections, ip-hash, round-robin, random-two or first; or a chain of them, in which the next one picks when the backend that the first proposes is not usable.",

@@ -125,7 +125,16 @@ func TestParseValues(t *testing.T) {
 			Listen:         []config.Address{address(t, ":5432"), address(t, "[::1]:15432"), address(t, "unix:/run/limeload/pg.sock")},
 			Pool:           "postgres",
 			MaxConnections: 1000,
-			Timeouts:       config.Timeouts{Idle: time.Hour, MaxLifetime: 24 * time.Hour},
+			Preset:         config.PresetRedis,
+			UserTimeout:    90 * time.Second,
+			Timeouts: config.Timeouts{
+				Idle: time.Hour, Stall: 3 * time.Minute, MaxLifetime: 24 * time.Hour, LifetimeJitter: 25,
+			},
+			Keepalive: config.Keepalive{Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 4},
+			Limits: config.ListenerLimits{
+				BandwidthUp: 1e9, BandwidthDown: 1.25e9,
+				ConnectionBandwidthUp: 512 << 10, ConnectionBandwidthDown: 2.5e6,
+			},
 		}},
 		Pools: []config.Pool{{
 			Name:      "postgres",

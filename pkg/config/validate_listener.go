@@ -22,7 +22,13 @@ func (v *validator) listener(path string, l Listener) {
 	v.inRange(path+".max_connections", l.MaxConnections, 0, maxConnections)
 	v.zeroOrMore(path+".timeouts.idle", l.Timeouts.Idle)
 	v.zeroOrMore(path+".timeouts.half_close", l.Timeouts.HalfClose)
+	v.zeroOrMore(path+".timeouts.stall", l.Timeouts.Stall)
 	v.zeroOrMore(path+".timeouts.max_lifetime", l.Timeouts.MaxLifetime)
+	v.inRange(path+".timeouts.lifetime_jitter", l.Timeouts.LifetimeJitter, 0, 100)
+	v.zeroOrMore(path+".user_timeout", l.UserTimeout)
+	v.preset(path+".preset", l.Preset)
+	v.keepalive(path+".keepalive", l.Keepalive)
+	v.listenerLimits(path+".limits", l.Limits)
 	v.poolOf(path+".pool", l.Pool)
 }
 

@@ -24,6 +24,8 @@ type Listener struct {
 	Retries  atomic.Uint64                    // attempts beyond a session's first
 	Duration Histogram                        // of ended sessions
 
+	Bandwidth splice.Bandwidth // of its sessions, those that live included
+
 	splice.Counters // bytes of all sessions, of live ones as of the last Settle
 }
 

@@ -23,6 +23,7 @@ type Pool struct {
 
 	// Counts that outlive the backends.
 	Connect         Histogram // time that successful attempts took
+	FirstByte       Histogram // of ended sessions: time to the backend's first byte
 	splice.Counters           // bytes of all sessions, of live ones as of the last Settle
 }
 
@@ -76,6 +77,11 @@ type Target struct {
 
 	splice.Counters // bytes of all sessions, of live ones as of the last Settle
 
+	// Of ended sessions whose path was looked at; see splice.Path.
+	PathsSeen   atomic.Uint64
+	RTT         atomic.Int64 // nanoseconds together
+	Retransmits atomic.Uint64
+
 	// Counted by whoever runs the probes.
 	Probes        [healthcheck.NumVerdicts]atomic.Uint64 // by healthcheck.Verdict
 	HealthChanges atomic.Uint64
@@ -93,6 +99,9 @@ func (t *Target) Absorb(from *Target) {
 	t.Up.Add(from.Up.Load())
 	t.Down.Add(from.Down.Load())
 	t.HealthChanges.Add(from.HealthChanges.Load())
+	t.PathsSeen.Add(from.PathsSeen.Load())
+	t.RTT.Add(from.RTT.Load())
+	t.Retransmits.Add(from.Retransmits.Load())
 	for i := range t.DialFailures {
 		t.DialFailures[i].Add(from.DialFailures[i].Load())
 	}

@@ -145,7 +145,10 @@ func (s *session) show(t *Target) {
 func (s *session) endpoint(d *Dialing) splice.Endpoint {
 	t := s.target
 	t.Dials.Add(1)
-	ep := splice.Endpoint{Timeout: d.Timeout, Timeouts: &s.conf.Timeouts, Counters: &s.meter.live}
+	ep := splice.Endpoint{
+		Timeout: d.Timeout, Timeouts: &s.conf.Timeouts,
+		Bandwidth: &s.listener.Bandwidth, Counters: &s.meter.live,
+	}
 	if t.Unix != "" {
 		ep.Unix = t.Unix
 		return ep
@@ -225,6 +228,12 @@ func (s *session) Close(r splice.Result) {
 		s.learn(&r)
 	}
 	v, l := s.visit, s.listener
+	if v.target != nil {
+		v.target.saw(r.Path)
+	}
+	if r.FirstByte > 0 {
+		v.conf.Pool.FirstByte.Observe(r.FirstByte)
+	}
 	s.leave(r.Up, r.Down)
 	l.Ended[r.Reason].Add(1)
 	l.Duration.Observe(r.Duration)

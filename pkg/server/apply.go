@@ -318,6 +318,7 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 			if l.front = s.leaving.front(c.Name); l.front == nil {
 				l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
 				l.front.Gate.SetLimit(c.MaxConnections)
+				l.front.Bandwidth.Set(rates(c))
 				l.front.Number = s.numbers.Add(1)
 			}
 		} else {
@@ -362,11 +363,9 @@ func (s *Server) unbind(old, next *state) {
 
 func (s *Server) conf(st *state, c *config.Listener) proxy.Conf {
 	return proxy.Conf{
-		Pool: st.pool(c.Pool).front,
-		Timeouts: splice.Timeouts{
-			Idle: c.Timeouts.Idle, HalfClose: c.Timeouts.HalfClose, Lifetime: c.Timeouts.MaxLifetime,
-		},
-		Access: st.cfg.Log.Access,
+		Pool:     st.pool(c.Pool).front,
+		Timeouts: timeouts(c),
+		Access:   st.cfg.Log.Access,
 	}
 }
 
@@ -374,6 +373,8 @@ func (s *Server) commitListeners(next *state) {
 	for _, l := range next.listeners {
 		l.front.Configure(s.conf(next, l.cfg))
 		l.front.Gate.SetLimit(l.cfg.MaxConnections)
+		l.front.Bandwidth.Set(rates(l.cfg))
+		s.tune(l)
 	}
 }
 
@@ -436,6 +437,7 @@ func (s *Server) bind(ctx context.Context, l *listener, a config.Address) error 
 	}
 	for _, b := range binds {
 		b.Handler, b.Gates = l.front, []*splice.Gate{&l.front.Gate, &s.gate}
+		b.Keepalive = keepalive(l.cfg)
 		ln, err := s.engine.Listen(b)
 		if err != nil {
 			return fmt.Errorf("listener %s: %w", l.cfg.Name, err)

@@ -67,6 +67,9 @@ type PoolSnapshot struct {
 	Backends []BackendSnapshot // configured
 	Leaving  []BackendSnapshot // removed; sessions of them still live
 	Connect  Durations         // of successful attempts
+
+	FirstByte Durations // of ended sessions: time to the backend's first byte
+
 	Up, Down uint64
 }
 
@@ -83,6 +86,10 @@ type BackendSnapshot struct {
 	DialFailedBy [NumCauses]uint64 // the same by Cause
 	ConnectTime  time.Duration     // of all Sessions together
 	Up, Down     uint64
+
+	PathsSeen   uint64        // ended sessions whose path was looked at
+	RTT         time.Duration // of these together
+	Retransmits uint64        // likewise
 
 	Probes        [healthcheck.NumVerdicts]uint64 // by healthcheck.Verdict
 	HealthChanges uint64
@@ -177,7 +184,7 @@ func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
 	rows := p.balancer.Backends()
 	snap := PoolSnapshot{
 		Name: p.cfg.Name, Usable: p.balancer.Usable(), Backends: make([]BackendSnapshot, len(rows)),
-		Connect: p.front.Connect.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
+		Connect: p.front.Connect.Load(), FirstByte: p.front.FirstByte.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
 	}
 	snap.Quorum = p.quorum()
 	split, rulings := p.keeper.rulings(rows)
@@ -229,6 +236,9 @@ func (b *BackendSnapshot) count(t *proxy.Target) {
 	b.ConnectTime += time.Duration(t.ConnectTime.Load())
 	b.Up += t.Up.Load()
 	b.Down += t.Down.Load()
+	b.PathsSeen += t.PathsSeen.Load()
+	b.RTT += time.Duration(t.RTT.Load())
+	b.Retransmits += t.Retransmits.Load()
 	for i := range t.Probes {
 		b.Probes[i] += t.Probes[i].Load()
 	}

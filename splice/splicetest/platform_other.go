@@ -25,6 +25,18 @@ func (suite) inUseShared(t *testing.T)   { needLinux(t) }
 func (suite) socketOptions(t *testing.T) { needLinux(t) }
 func (suite) urgentData(t *testing.T)    { needLinux(t) }
 
+func (suite) boundedProcessor(t *testing.T)   { needLinux(t) }
+func (suite) keepaliveClient(t *testing.T)    { needLinux(t) }
+func (suite) keepaliveBackend(t *testing.T)   { needLinux(t) }
+func (suite) keepaliveLive(t *testing.T)      { needLinux(t) }
+func (suite) silentClient(t *testing.T)       { needLinux(t) }
+func (suite) silentBackend(t *testing.T)      { needLinux(t) }
+func (suite) silentIsNotSlow(t *testing.T)    { needLinux(t) }
+func (suite) userTimeoutClient(t *testing.T)  { needLinux(t) }
+func (suite) userTimeoutBackend(t *testing.T) { needLinux(t) }
+func (suite) keepaliveOptions(t *testing.T)   { needLinux(t) }
+func (suite) keepaliveChanged(t *testing.T)   { needLinux(t) }
+
 func flushed(t testing.TB, _ stream) { needLinux(t) }
 
 func closedPort(t testing.TB) netip.AddrPort {

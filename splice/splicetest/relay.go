@@ -30,6 +30,12 @@ var relayTests = []test{
 	{"a slow reader gets every byte", suite.slowReader},
 	{"a stalled reader stops its sender and loses nothing", suite.stalledReader},
 	{"counters advance during a transfer", suite.countersAdvance},
+	{"first byte/is timed from the client's first byte", suite.firstByte},
+	{"first byte/is timed from the connect if the backend speaks first", suite.firstByteGreeting},
+	{"first byte/is none without an answer", suite.firstByteNone},
+	{"first byte/of an answer that comes later does not count", suite.firstByteOnce},
+	{"the path to a TCP backend is looked at", suite.pathSeen},
+	{"an end that a reset follows, both before the bytes were read, is an end", suite.endThenReset},
 	{"urgent data does not stop the stream", suite.urgentData},
 	{"both legs are plain TCP without delay, with keepalive", suite.socketOptions},
 }

@@ -11,6 +11,7 @@ import (
 
 var resourceTests = []test{
 	{"an idle session holds two descriptors", suite.idleDescriptors},
+	{"sessions that wait for their turns use next to no processor time", suite.boundedProcessor},
 	{"sessions that ended leave nothing behind", suite.churn},
 	{"without free descriptors accepting pauses, and goes on when there are some", suite.acceptPause},
 }

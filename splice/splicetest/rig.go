@@ -18,12 +18,13 @@ const patience = 40 * time.Second
 // plan says how a rig differs from the plain one: an engine with default options
 // that listens on 127.0.0.1 and connects every client to one TCP backend.
 type plan struct {
-	options  splice.Options
-	bind     splice.Bind // Handler is the rig; a zero Addr and Unix mean 127.0.0.1:0
-	timeouts splice.Timeouts
-	dial     dialFunc           // nil: the backend, whenever asked
-	open     func(r *rig) error // whether a client is admitted; nil: every one
-	backend  net.Listener       // nil: a new TCP listener on 127.0.0.1
+	options   splice.Options
+	bind      splice.Bind // Handler is the rig; a zero Addr and Unix mean 127.0.0.1:0
+	timeouts  splice.Timeouts
+	bandwidth *splice.Bandwidth  // nil: none
+	dial      dialFunc           // nil: the backend, whenever asked
+	open      func(r *rig) error // whether a client is admitted; nil: every one
+	backend   net.Listener       // nil: a new TCP listener on 127.0.0.1
 }
 
 // rig is an engine with a listener and a backend. It is the listener's Handler.
@@ -104,7 +105,7 @@ func (r *rig) Open(peer splice.Peer) (splice.Session, error) {
 // endpoint is the rig's backend with the plan's timeouts.
 func (r *rig) endpoint() splice.Endpoint {
 	ep := endpointOf(r.backend.Addr())
-	ep.Timeouts = &r.plan.timeouts
+	ep.Timeouts, ep.Bandwidth = &r.plan.timeouts, r.plan.bandwidth
 	return ep
 }
 

@@ -4,7 +4,9 @@
 //
 //	relay.go       bytes, ends and resets of a connected session
 //	dial.go        connecting, retries, and clients that leave meanwhile
-//	timeout.go     idle, half-close, lifetime
+//	timeout.go     idle, half-close, stall, lifetime
+//	bandwidth.go   bounds of bytes per second
+//	network.go     peers that are gone without a word
 //	gate.go        limits
 //	ending.go      Kill and Shutdown
 //	listener.go    Close, Suspend, addresses
@@ -50,6 +52,8 @@ func Run(t *testing.T, newEngine func(t *testing.T, o splice.Options) splice.Eng
 		{"relay", relayTests},
 		{"dial", dialTests},
 		{"timeout", timeoutTests},
+		{"bandwidth", bandwidthTests},
+		{"network", networkTests},
 		{"gate", gateTests},
 		{"ending", endingTests},
 		{"listener", listenerTests},

@@ -2,6 +2,7 @@ package splicetest
 
 import (
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -127,6 +128,28 @@ func takeDescriptors(t *testing.T) (giveBack func()) {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// boundedProcessor has as many sessions as wait for each other for a long time. The
+// peers are in this process too.
+func (s suite) boundedProcessor(t *testing.T) {
+	const sessions, window = 50, time.Second
+	r := s.bounded(t, splice.Rates{Up: 100_000}, splice.Timeouts{Idle: patience})
+	for range sessions {
+		client, server, _ := r.connect()
+		go sendPattern(client, 0, 1<<40, 64<<10) // until the rig ends
+		go io.Copy(io.Discard, server)
+	}
+	eventually(t, "every buffer is full", func() bool {
+		before := processorTime(t)
+		time.Sleep(window / 10)
+		return processorTime(t)-before < window/50
+	})
+	before := processorTime(t)
+	time.Sleep(window)
+	if used := processorTime(t) - before; used > window/10 {
+		t.Errorf("used %v of processor time in %v; want next to none", used, window)
 	}
 }
 

@@ -19,9 +19,17 @@ var timeoutTests = []test{
 	{"half-close/fires after the client's end", suite.halfCloseClientSilent},
 	{"half-close/fires after the backend's end", suite.halfCloseBackendSilent},
 	{"half-close/fires while writes are blocked", suite.halfCloseBlocked},
+	{"half-close/fires after the client's reset, while its bytes wait for the backend", suite.halfCloseGone},
+	{"half-close/fires after the backend's reset, while its bytes wait for the client", suite.halfCloseBackendGone},
 	{"half-close/does not fire while the reply flows", suite.halfCloseActive},
 	{"half-close/does not fire while both directions are open", suite.halfCloseOpen},
+	{"stall/fires when the client takes nothing", suite.stalledClient},
+	{"stall/fires when the backend takes nothing", suite.stalledBackend},
+	{"stall/fires while the other direction flows", suite.stalledOneWay},
+	{"stall/does not fire while bytes are taken slowly", suite.stallSlow},
+	{"stall/does not fire on a silent session", suite.stallSilent},
 	{"lifetime/fires while bytes flow", suite.lifetimeActive},
+	{"lifetime/fires earlier by a part of the jitter", suite.lifetimeJitter},
 	{"lifetime/fires while writes are blocked", suite.lifetimeBlocked},
 	{"the first timeout that is due ends the session", suite.firstDue},
 }
@@ -216,4 +224,91 @@ func (s suite) firstDue(t *testing.T) {
 	r := s.rig(t, plan{timeouts: splice.Timeouts{Idle: time.Hour, HalfClose: time.Hour, Lifetime: short}})
 	client, server, session := r.connect()
 	wantCut(t, client, server, session, splice.ReasonLifetime, short)
+}
+
+func (s suite) stalledClient(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{Stall: lasting}})
+	client, server, session := r.connect()
+	fillUntilCut(t, server)
+	wantCutBlocked(t, client, session, splice.ReasonStallTimeout, lasting)
+}
+
+func (s suite) stalledBackend(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{Stall: lasting}})
+	client, server, session := r.connect()
+	fillUntilCut(t, client)
+	wantCutBlocked(t, server, session, splice.ReasonStallTimeout, lasting)
+}
+
+// stalledOneWay is not idle: bytes go up all the time.
+func (s suite) stalledOneWay(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{Stall: lasting}})
+	client, server, session := r.connect()
+	filled := background(t, "fill", func() error {
+		fillUntilCut(t, server)
+		return nil
+	})
+	for move := oneByte(client, server); move() == nil; {
+	}
+	filled()
+	session.wantEnd(t, splice.ReasonStallTimeout)
+}
+
+// stallSlow has bytes wait for the client all the time.
+func (s suite) stallSlow(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{Stall: lasting}})
+	client, server, session := r.connect()
+	go sendPattern(server, 0, 1<<40, 64<<10) // until the rig ends
+	buf := make([]byte, 1<<20)
+	stays(t, session, func() error {
+		_, err := io.ReadFull(client, buf)
+		return err
+	})
+}
+
+func (s suite) stallSilent(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{Stall: short / 4, Idle: short}})
+	client, server, session := r.connect()
+	wantCut(t, client, server, session, splice.ReasonIdleTimeout, short)
+}
+
+func (s suite) lifetimeJitter(t *testing.T) {
+	const jitter = lasting / 2
+	r := s.rig(t, plan{timeouts: splice.Timeouts{Lifetime: lasting, LifetimeJitter: jitter}})
+	var sessions []*recorder
+	for range 16 {
+		_, _, session := r.connect()
+		sessions = append(sessions, session)
+	}
+	shortest, longest := patience, time.Duration(0)
+	for _, session := range sessions {
+		d := session.wantEnd(t, splice.ReasonLifetime).Duration
+		shortest, longest = min(shortest, d), max(longest, d)
+	}
+	if shortest < lasting-jitter {
+		t.Errorf("a session ended after %v; want %v at least", shortest, lasting-jitter)
+	}
+	if longest-shortest < jitter/8 {
+		t.Errorf("sessions ended after %v to %v; want them spread over %v", shortest, longest, jitter)
+	}
+}
+
+// halfCloseGone has the client leave its bytes to a backend that takes none: nobody
+// reads from the client any more, who could meet the reset.
+func (s suite) halfCloseGone(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{HalfClose: lasting}})
+	client, server, session := r.connect()
+	fill(t, client, 0)
+	resetNow(client)
+	session.wantEnd(t, splice.ReasonHalfCloseTimeout)
+	wantReset(t, server)
+}
+
+func (s suite) halfCloseBackendGone(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{HalfClose: lasting}})
+	client, server, session := r.connect()
+	fill(t, server, 0)
+	resetNow(server)
+	session.wantEnd(t, splice.ReasonHalfCloseTimeout)
+	wantReset(t, client)
 }

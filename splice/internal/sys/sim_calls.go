@@ -175,3 +175,12 @@ func Silence(fd int32) (ms uint32, unanswered int, e Errno) {
 	}
 	return 100, 0, 0
 }
+
+// Path tells of a near and faultless one.
+func Path(fd int32) (rtt, retransmits uint32, e Errno) {
+	socket(fd, "getsockopt")
+	return 100, 0, 0
+}
+
+// Readable is the number of bytes that the socket holds to be read.
+func Readable(fd int32) int { return socket(fd, "ioctl").pending() }

@@ -165,6 +165,9 @@ func (s *Conn) takeError() Errno {
 	return e
 }
 
+// pending is what recv would find.
+func (s *Conn) pending() int { return len(s.rcv) }
+
 // recv is tcp_recvmsg_locked. A read ends in front of the urgent byte, and the next
 // one steps over it.
 func (s *Conn) recv(b []byte, peek bool) (int, Errno) {

@@ -52,6 +52,33 @@ func SetPipeSize(fd int32, size int) Errno {
 	return 0
 }
 
+// ReadPipe reads what is in the pipe, at most len(b) bytes.
+func ReadPipe(fd int32, b []byte) (int, Errno) {
+	p, ok := enter(fd, "read").(*pipeEnd)
+	if !ok || p.write {
+		kernel.Fault("read of what is no pipe")
+	}
+	if len(p.data) == 0 {
+		return 0, unix.EAGAIN
+	}
+	n := copy(b, p.data)
+	p.take(n)
+	kernel.effects++
+	return n, 0
+}
+
+// take removes n bytes from the slots.
+func (p *pipe) take(n int) {
+	p.data = p.data[n:]
+	for n > 0 {
+		taken := min(n, p.slots[0])
+		n -= taken
+		if p.slots[0] -= taken; p.slots[0] == 0 {
+			p.slots = p.slots[1:]
+		}
+	}
+}
+
 // Splice moves at most n bytes from a socket to a pipe or back.
 func Splice(from, to int32, n int) (int, Errno) {
 	src, dst := enter(from, "splice"), kernel.files[to]
@@ -108,13 +135,6 @@ func (s *Conn) spliceFrom(p *pipe, n int) (int, Errno) {
 		return 0, unix.EAGAIN
 	}
 	m, e := s.send(p.data[:min(n, len(p.data))])
-	p.data = p.data[m:]
-	for left := m; left > 0; {
-		taken := min(left, p.slots[0])
-		left -= taken
-		if p.slots[0] -= taken; p.slots[0] == 0 {
-			p.slots = p.slots[1:]
-		}
-	}
+	p.take(m)
 	return m, e
 }

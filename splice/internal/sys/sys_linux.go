@@ -221,10 +221,30 @@ func Unsent(fd int32) (int, Errno) {
 // probes it has left without an answer (tcpi_last_ack_recv, tcpi_retransmits and
 // tcpi_probes of TCP_INFO).
 func Silence(fd int32) (ms uint32, unanswered int, e Errno) {
-	var info unix.TCPInfo
+	info, e := tcpInfo(fd)
+	return info.Last_ack_recv, int(info.Retransmits) + int(info.Probes), e
+}
+
+// Path tells how the connection to a TCP peer was so far: the smoothed round-trip
+// time in microseconds, 0 if none was measured, and the segments that were sent again
+// (tcpi_rtt and tcpi_total_retrans of TCP_INFO).
+func Path(fd int32) (rtt, retransmits uint32, e Errno) {
+	info, e := tcpInfo(fd)
+	return info.Rtt, info.Total_retrans, e
+}
+
+func tcpInfo(fd int32) (info unix.TCPInfo, e Errno) {
 	n := uint32(unix.SizeofTCPInfo)
 	_, _, e = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&n)), 0)
-	return info.Last_ack_recv, int(info.Retransmits) + int(info.Probes), e
+	return info, e
+}
+
+// Readable is the number of bytes that the socket holds to be read (SIOCINQ, tcp(7));
+// 0 if that cannot be told.
+func Readable(fd int32) int {
+	var v int32
+	unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCINQ, uintptr(unsafe.Pointer(&v)))
+	return int(v)
 }
 
 // Pipe makes a non-blocking, close-on-exec pipe.
@@ -232,6 +252,19 @@ func Pipe() (r, w int32, e Errno) {
 	var p [2]int32
 	_, _, e = unix.RawSyscall(unix.SYS_PIPE2, uintptr(unsafe.Pointer(&p)), unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	return p[0], p[1], e
+}
+
+// ReadPipe reads what is in the pipe, at most len(b) bytes.
+func ReadPipe(fd int32, b []byte) (int, Errno) {
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != unix.EINTR {
+			return 0, e
+		}
+	}
 }
 
 // PipeSize is the pipe's capacity in bytes; SetPipeSize asks for another, which

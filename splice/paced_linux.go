@@ -1,0 +1,43 @@
+package splice
+
+import "github.com/limeload/limeload/splice/internal/sys"
+
+// pumpPaced is one step of pump for a flow whose bandwidth is bounded. It answers the
+// bytes read, and false if the flow has to wait for its turn: the loop then goes on
+// with it in takeTurns.
+func (l *loop) pumpPaced(p *pair, d side, budget int) (n int, ok bool) {
+	if p.paces == nil {
+		p.paces = new([2]pace)
+	}
+	ln, pc := &p.limits.lanes[d], &p.paces[d]
+	if pc.waits(ln, l.now) {
+		return 0, false
+	}
+	most := min(budget, len(l.buf))
+	if p.flows[d].splicing {
+		most = min(budget, l.r.o.PipeSize)
+	}
+	grant := pc.reserve(ln, l.now, most, func() int { return sys.Readable(p.ends[d].fd) })
+	if grant == 0 {
+		l.arm(p)
+		return 0, false
+	}
+	n = l.move(p, d, min(grant, len(l.buf)), grant)
+	pc.settle(ln, n)
+	return n, true
+}
+
+// takeTurns goes on with the flows of p whose turn has come. The wait was not
+// idleness.
+func (l *loop) takeTurns(p *pair) {
+	if p.paces == nil {
+		return
+	}
+	for d := range p.paces {
+		pc := &p.paces[d]
+		if pc.due != 0 && !pc.waits(&p.limits.lanes[d], l.now) && p.state == stateRelaying {
+			p.flows[d].last = l.now
+			l.pump(p, side(d))
+		}
+	}
+}
