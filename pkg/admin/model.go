@@ -38,6 +38,7 @@ type Listener struct {
 	BytesUp   uint64            `json:"bytes_up" doc:"To backends"`
 	BytesDown uint64            `json:"bytes_down" doc:"To clients"`
 	Reasons   map[string]uint64 `json:"reasons" doc:"Ended sessions by reason"`
+	Refusals
 }
 
 // Pool is one pool.
@@ -106,6 +107,7 @@ func newListener(l *server.ListenerSnapshot) Listener {
 	out := Listener{
 		Name: l.Name, Pool: l.Pool, Addresses: []string{}, Active: l.Active, Sessions: l.Sessions,
 		Retries: l.Retries, BytesUp: l.Up, BytesDown: l.Down, Reasons: map[string]uint64{},
+		Refusals: newRefusals(l),
 	}
 	for _, a := range l.Addrs {
 		if a.IsValid() {

@@ -17,7 +17,7 @@
 //
 // Values are parsed once, while loading: what others read from a Config are
 // durations and addresses, never their texts. The package touches no network,
-// and no disk but for the one file that Load reads.
+// and no disk but for the files that Load and LoadPrefixes read.
 //
 // A new key is a tagged field in this file, its default in default.go, its
 // sentence in keys.go and, where it can be wrong, a check in validate*.go.
@@ -36,6 +36,7 @@ type Config struct {
 	Engine    Engine     `toml:"engine"`
 	Admin     Admin      `toml:"admin"`
 	Shutdown  Shutdown   `toml:"shutdown"`
+	Limits    Limits     `toml:"limits"`
 	Listeners []Listener `toml:"listener"`
 	Pools     []Pool     `toml:"pool"`
 
@@ -130,7 +131,9 @@ type Listener struct {
 	// file descriptors allows.
 	MaxConnections int `toml:"max_connections"`
 
-	Timeouts Timeouts `toml:"timeouts"`
+	Timeouts Timeouts       `toml:"timeouts"`
+	Access   Access         `toml:"access"`
+	Limits   ListenerLimits `toml:"limits"`
 }
 
 // Timeouts end sessions of a listener. Each is 0 (never) or at least 1ms.
@@ -173,9 +176,10 @@ type Pool struct {
 	// to the kernel. A backend is dialled from those of its own family.
 	Source []netip.Addr `toml:"source"`
 
-	Connect  Connect   `toml:"connect"`
-	Health   Health    `toml:"health"`
-	Backends []Backend `toml:"backend"`
+	Connect  Connect    `toml:"connect"`
+	Health   Health     `toml:"health"`
+	Limits   PoolLimits `toml:"limits"`
+	Backends []Backend  `toml:"backend"`
 }
 
 // Values of Pool.WhenDown.

@@ -11,13 +11,17 @@ func Default() *Config {
 		Engine:   Engine{Type: EngineAuto},
 		Admin:    Admin{Listen: AdminListen{Default: true}},
 		Shutdown: Shutdown{DrainTimeout: 30 * time.Second},
+		Limits:   Limits{SourceEntries: 1 << 20},
 	}
 }
 
 // DefaultListener returns a listener with every default; what is required
 // (name, listen, pool) is empty.
 func DefaultListener() Listener {
-	return Listener{Timeouts: Timeouts{HalfClose: 30 * time.Second}}
+	return Listener{
+		Timeouts: Timeouts{HalfClose: 30 * time.Second},
+		Limits:   defaultListenerLimits(),
+	}
 }
 
 // DefaultPool returns a pool with every default; what is required (name and
@@ -34,6 +38,7 @@ func DefaultPool() Pool {
 			Rise:     2,
 			Fall:     3,
 		},
+		Limits: PoolLimits{Action: ActionDelay, MaxDelay: 5 * time.Second, MaxDelayed: 1000},
 	}
 }
 

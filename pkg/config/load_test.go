@@ -20,6 +20,7 @@ import (
 var values = cmp.Options{
 	cmpopts.IgnoreUnexported(config.Config{}),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
 func parse(t *testing.T, text string) *config.Config {
@@ -115,12 +116,29 @@ func TestParseValues(t *testing.T) {
 		Engine:   config.Engine{Type: "splice", Threads: 4},
 		Admin:    config.Admin{Listen: config.AdminListen{Address: address(t, "0.0.0.0:9077")}, TokenFile: "/etc/limeload/token"},
 		Shutdown: config.Shutdown{Delay: 5 * time.Second, DrainTimeout: 90 * time.Second},
+		Limits:   config.Limits{MaxConnections: 5000, Memory: 512 << 20, SourceEntries: 2048},
 		Listeners: []config.Listener{{
 			Name:           "postgres",
 			Listen:         []config.Address{address(t, ":5432"), address(t, "[::1]:15432"), address(t, "unix:/run/limeload/pg.sock")},
 			Pool:           "postgres",
 			MaxConnections: 1000,
 			Timeouts:       config.Timeouts{Idle: time.Hour, MaxLifetime: 24 * time.Hour},
+			Access: config.Access{
+				Allow:      []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")},
+				Deny:       []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
+				AllowFiles: config.Files{"/etc/limeload/allow.txt"}, DenyFiles: config.Files{"/etc/limeload/deny.txt"},
+				Default: config.AccessDeny, DryRun: true,
+			},
+			Limits: config.ListenerLimits{
+				Connections: 100, Rate: 50, Burst: 60,
+				Action: config.ActionDelay, ConnectionsAction: config.ActionRefuse, RateAction: config.ActionDelay,
+				MaxDelay: time.Second, MaxDelayed: 10, DryRun: true,
+				Source: config.SourceLimits{
+					Connections: 5, Rate: 6, Burst: 7,
+					Action: config.ActionDelay, ConnectionsAction: config.ActionDelay, RateAction: config.ActionRefuse,
+					PrefixV4: 24, PrefixV6: 56, DryRun: true,
+				},
+			},
 		}},
 		Pools: []config.Pool{{
 			Name:      "postgres",
@@ -133,6 +151,9 @@ func TestParseValues(t *testing.T) {
 			Health: config.Health{
 				Type: config.HealthTCP, Interval: 3 * time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 4,
 				FastInterval: 500 * time.Millisecond, DownInterval: 10 * time.Second, Port: 8008,
+			},
+			Limits: config.PoolLimits{
+				Rate: 20, Burst: 30, Action: config.ActionRefuse, MaxDelay: 2 * time.Second, MaxDelayed: 11, DryRun: true,
 			},
 			Backends: []config.Backend{
 				{Name: "pg-1", Address: address(t, "10.0.0.11:5432"), Weight: 256, MaxConnections: 100, Backup: true},

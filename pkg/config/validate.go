@@ -32,6 +32,7 @@ func (c *Config) Validate() error {
 	v.engine()
 	v.admin()
 	v.shutdown()
+	v.limits()
 	v.listeners()
 	v.pools()
 	v.between()

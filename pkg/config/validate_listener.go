@@ -23,6 +23,8 @@ func (v *validator) listener(path string, l Listener) {
 	v.zeroOrMore(path+".timeouts.idle", l.Timeouts.Idle)
 	v.zeroOrMore(path+".timeouts.half_close", l.Timeouts.HalfClose)
 	v.zeroOrMore(path+".timeouts.max_lifetime", l.Timeouts.MaxLifetime)
+	v.access(path+".access", l.Access)
+	v.listenerLimits(path+".limits", l.Limits)
 	v.poolOf(path+".pool", l.Pool)
 }
 

@@ -25,6 +25,7 @@ func (v *validator) pool(i int, p Pool) {
 	v.positive(path+".connect.timeout", p.Connect.Timeout)
 	v.inRange(path+".connect.attempts", p.Connect.Attempts, 1, maxAttempts)
 	v.health(path+".health", p.Health)
+	v.poolLimits(path+".limits", p.Limits)
 	v.sources(path+".source", p.Source)
 	v.backends(i, p)
 }

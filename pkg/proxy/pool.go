@@ -7,6 +7,7 @@ import (
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -17,6 +18,7 @@ type Pool struct {
 
 	dialing atomic.Pointer[Dialing]
 	turn    atomic.Uint32 // for Dialing.Source
+	held    atomic.Int64  // clients that wait for Dialing.Limit
 
 	// Counts that outlive the backends.
 	Connect         Histogram // time that successful attempts took
@@ -28,6 +30,7 @@ type Dialing struct {
 	Timeout  time.Duration // of one attempt
 	Attempts int           // of one session, at least 1
 	Source   []netip.Addr  // to connect from, in turn; empty: the system chooses
+	Limit    BackendLimit
 }
 
 // NewPool makes a pool of b.
@@ -76,7 +79,8 @@ type Target struct {
 	Probes        [healthcheck.NumVerdicts]atomic.Uint64 // by healthcheck.Verdict
 	HealthChanges atomic.Uint64
 
-	failing atomic.Bool // the last attempt failed: tell people once
+	rate    limit.Bucket // of Dialing.Limit
+	failing atomic.Bool  // the last attempt failed: tell people once
 }
 
 // SetAddrs replaces the addresses of the backend, in the order in which they are

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -44,19 +45,25 @@ type visit struct {
 	serial   uint64         // among the listener's sessions, from 1 on
 	opened   int64          // by the package's clock
 
-	backend  *balancer.Backend // acquired; nil between attempts
-	target   *Target           // its Value; nil until the first one is picked
-	addr     netip.AddrPort    // that is or was dialled last; zero for a unix socket
-	connect  time.Duration     // of the attempt that succeeded
-	attempts int               // backends that were dialled
-	trouble  *trouble          // nil until an attempt failed
+	backend *balancer.Backend // acquired; nil between attempts
+	target  *Target           // its Value; nil until the first one is picked
+	addr    netip.AddrPort    // that is or was dialled last; zero for a unix socket
+	connect time.Duration     // of the attempt that succeeded
+	trouble *trouble          // nil until an attempt failed, or a limit held it
+
+	slot     limit.Slot // see pass
+	attempts uint16     // backends that were dialled
+	counted  bool       // see pass
 }
 
-// trouble is what a session remembers of attempts that failed.
+// trouble is what a session remembers of attempts that failed, and of being held.
 type trouble struct {
 	last  error          // of the last one
 	tried balancer.Tried // backends
 	spent int            // addresses of the current backend
+
+	place *atomic.Int64 // where it is held and counted; nil if it is not
+	until int64         // for how long at most: limit.Now
 }
 
 // Of answers whose session it is: the listener that admitted it, and the backend that
@@ -69,6 +76,11 @@ func Of(s splice.Session) (*Listener, *balancer.Backend) {
 // Dial implements splice.Session: it picks a backend, or its next address, until
 // one is connected to or the attempts are used up.
 func (s *session) Dial(last error) (splice.Endpoint, error) {
+	if s.atDoor() {
+		if err := s.knock(); err != nil {
+			return splice.Endpoint{}, err
+		}
+	}
 	d := s.conf.Pool.dialing.Load()
 	if _, waited := last.(splice.Wait); last != nil && !waited {
 		if s.failed(last) {
@@ -76,11 +88,14 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 			return s.endpoint(d), nil
 		}
 	}
-	for s.attempts < d.Attempts {
-		b, err := s.conf.Pool.Balancer.Acquire(s.client.Addr(), s.tried())
+	for int(s.attempts) < d.Attempts {
+		b, err := s.pick(d)
 		if err == balancer.ErrTried {
 			s.trouble.tried.Reset()
 			return splice.Endpoint{}, splice.Wait(retryPause)
+		}
+		if limited(err) {
+			return splice.Endpoint{}, err
 		}
 		if err != nil {
 			return splice.Endpoint{}, s.because(err)
@@ -112,7 +127,7 @@ func (s *session) spent() int {
 // because prefers the error of an attempt over err, that there is nothing left to
 // attempt.
 func (s *session) because(err error) error {
-	if s.trouble != nil {
+	if s.trouble != nil && s.trouble.last != nil {
 		return s.trouble.last
 	}
 	return err
@@ -200,12 +215,18 @@ func (s *session) Connected(took time.Duration) {
 // Close implements splice.Session. The backend is given back before anything else,
 // so that the next pick sees it.
 func (s *session) Close(r splice.Result) {
-	if r.Reason == splice.ReasonConnectFailed && s.attempts == 0 {
+	if limited(r.Err) {
+		r.Reason = splice.ReasonLimit
+	} else if r.Reason == splice.ReasonConnectFailed && s.attempts == 0 {
 		r.Reason = splice.ReasonNoBackend
 	}
 	if s.backend != nil {
 		s.backend.Release()
 	}
+	if s.counted || s.slot != 0 {
+		s.listener.leave(pass{s.slot, s.counted})
+	}
+	s.letGo()
 	v, l := s.visit, s.listener
 	s.leave(r.Up, r.Down)
 	l.Ended[r.Reason].Add(1)
@@ -241,7 +262,7 @@ func (v *visit) logLine(r *splice.Result) {
 	}
 	e.Str("backend_address", v.address()).
 		Float64("duration", r.Duration.Seconds()).Float64("connect_time", v.connect.Seconds()).
-		Int("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
+		Uint16("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
 		Str("reason", r.Reason.String())
 	if r.Err != nil {
 		e.Str("error", r.Err.Error())

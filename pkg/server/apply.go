@@ -68,12 +68,13 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 		s.names.retain(old)
 		return err
 	}
-	s.gate.SetLimit(b.sessions)
 	s.budget = b
+	s.limitProcess(cfg)
 	gone := s.commitPools(next, updates)
 	s.state.Store(next)
 	s.monitor.Replace(s.checks(next))
 	s.commitListeners(next)
+	s.recount(old, next)
 	s.names.retain(next)
 	err = s.release(ctx, old, next)
 	s.tellListeners(old, next)
@@ -93,6 +94,7 @@ func keepFixed(running, cfg *config.Config) (*config.Config, []config.Change) {
 	kept := *cfg
 	kept.Engine, kept.Admin = running.Engine, running.Admin
 	kept.Log.Level, kept.Log.Format = running.Log.Level, running.Log.Format
+	kept.Limits.SourceEntries = running.Limits.SourceEntries
 	return &kept, config.Diff(&kept, cfg)
 }
 
@@ -130,7 +132,7 @@ func (s *Server) preparePools(old, next *state) ([]update, error) {
 }
 
 func dialing(c *config.Pool) proxy.Dialing {
-	return proxy.Dialing{Timeout: c.Connect.Timeout, Attempts: c.Connect.Attempts, Source: c.Source}
+	return proxy.Dialing{Timeout: c.Connect.Timeout, Attempts: c.Connect.Attempts, Source: c.Source, Limit: backendLimit(&c.Limits)}
 }
 
 // specs is what the balancer is told of a pool's backends. A target's addresses are
@@ -303,8 +305,13 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 		l := &listener{cfg: c}
 		next.listeners = append(next.listeners, l)
 		was := old.listener(c.Name)
+		var err error
+		if l.access, err = readAccess(was, next.cfg, i); err != nil {
+			s.unbind(old, next)
+			return err
+		}
 		if was == nil {
-			l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
+			l.front = proxy.NewListener(c.Name, s.log, s.conf(next, l))
 			l.front.Gate.SetLimit(c.MaxConnections)
 			s.fronts.number(l.front)
 		} else {
@@ -347,19 +354,21 @@ func (s *Server) unbind(old, next *state) {
 	}
 }
 
-func (s *Server) conf(st *state, c *config.Listener) proxy.Conf {
+func (s *Server) conf(st *state, l *listener) proxy.Conf {
+	c := l.cfg
 	return proxy.Conf{
 		Pool: st.pool(c.Pool).front,
 		Timeouts: splice.Timeouts{
 			Idle: c.Timeouts.Idle, HalfClose: c.Timeouts.HalfClose, Lifetime: c.Timeouts.MaxLifetime,
 		},
-		Access: st.cfg.Log.Access,
+		Access:    st.cfg.Log.Access,
+		Admission: s.admission(st.cfg, l),
 	}
 }
 
 func (s *Server) commitListeners(next *state) {
 	for _, l := range next.listeners {
-		l.front.Configure(s.conf(next, l.cfg))
+		l.front.Configure(s.conf(next, l))
 		l.front.Gate.SetLimit(l.cfg.MaxConnections)
 	}
 }
