@@ -229,11 +229,13 @@ func (t *Sources) Look(src Source, q Quota, now int64) (o Outcome, live int, wai
 	s := &t.shards[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	paid := s.inherited(q.Rate, now)
+	var paid int64
 	if i := s.find(src, hash); i != 0 {
 		e := s.at(i)
 		live, paid = int(e.live), e.paid
-	} else if s.used == s.limit && s.oldest == 0 {
+	} else if debt, ok := s.debtAfter(); ok {
+		paid = inherited(debt, q.Rate, now)
+	} else {
 		return NoRoom, 0, 0
 	}
 	_, o = q.check(int32(live), paid, now)
@@ -262,10 +264,7 @@ func (t *Sources) Stats() (all SourceStats) {
 
 // locate answers the shard of src, and the hash for its table there.
 func (t *Sources) locate(src Source) (shard, hash uint32) {
-	var key [20]byte
-	copy(key[:], src.prefix[:])
-	binary.LittleEndian.PutUint32(key[16:], src.scope)
-	h := maphash.Bytes(t.seed, key[:])
+	h := maphash.Comparable(t.seed, src)
 	return uint32(h) & (1<<t.shift - 1), uint32(h >> 32)
 }
 
@@ -309,7 +308,7 @@ func (s *shard) findOrAdd(src Source, hash uint32, r Rate, now int64) (uint32, *
 		return 0, nil
 	}
 	e := s.at(i)
-	*e = entry{Source: src, hash: hash, paid: s.inherited(r, now)}
+	*e = entry{Source: src, hash: hash, paid: inherited(s.debt, r, now)}
 	bin := &s.heads[s.bin(hash)]
 	e.next, *bin = *bin, i
 	s.link(i)
@@ -318,7 +317,19 @@ func (s *shard) findOrAdd(src Source, hash uint32, r Rate, now int64) (uint32, *
 
 // inherited is what a source that is new has paid ahead: nothing, or as much of what
 // forgotten ones had as its own rate lets anybody have.
-func (s *shard) inherited(r Rate, now int64) int64 { return min(s.debt, now+r.depth) }
+func inherited(debt int64, r Rate, now int64) int64 { return min(debt, now+r.depth) }
+
+// debtAfter is what debt will be when there is a place for one more source; not ok if
+// there will be none.
+func (s *shard) debtAfter() (debt int64, ok bool) {
+	switch {
+	case s.used < s.limit:
+		return s.debt, true
+	case s.oldest != 0:
+		return max(s.debt, s.at(s.oldest).paid), true
+	}
+	return 0, false
+}
 
 // place answers a number for a new entry: one never used, or that of the source that
 // was not used for longest; 0 if all are live.

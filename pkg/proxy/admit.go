@@ -50,10 +50,10 @@ type Hold struct {
 
 // ledger is what the clients of a listener have taken. It outlives configurations.
 type ledger struct {
-	open  atomic.Int64 // sessions that count for Admission.All
-	held  atomic.Int64
-	rate  limit.Bucket
-	scope uint32 // of its sources
+	inside atomic.Int64 // sessions that count for Admission.All
+	held   atomic.Int64
+	rate   limit.Bucket
+	scope  uint32 // of its sources
 
 	refused
 }
@@ -61,7 +61,7 @@ type ledger struct {
 // pass is what a session has taken.
 type pass struct {
 	slot    limit.Slot // of its source; 0: it does not count there
-	counted bool       // in ledger.open
+	counted bool       // in ledger.inside
 }
 
 // obstacle is what is in a client's way. The zero value is nothing.
@@ -163,11 +163,11 @@ func (q *Quota) obstacle(o limit.Outcome) obstacle {
 // enter counts one more session, if there are fewer than n.
 func (l *Listener) enter(n int64) bool {
 	for {
-		open := l.open.Load()
+		open := l.inside.Load()
 		if open >= n {
 			return false
 		}
-		if l.open.CompareAndSwap(open, open+1) {
+		if l.inside.CompareAndSwap(open, open+1) {
 			return true
 		}
 	}
@@ -176,7 +176,7 @@ func (l *Listener) enter(n int64) bool {
 // leave gives back what was taken, but for tokens.
 func (l *Listener) leave(p pass) {
 	if p.counted {
-		l.open.Add(-1)
+		l.inside.Add(-1)
 	}
 	if p.slot != 0 {
 		l.table.Load().Release(p.slot)
@@ -298,7 +298,7 @@ func Recount(of splice.Session) {
 	p := pass{}
 	if a != nil && a.All.Connections > 0 {
 		p.counted = true
-		l.open.Add(1)
+		l.inside.Add(1)
 	}
 	if a != nil && !a.Each.isZero() {
 		if src, ok := l.source(a, s.client.Addr()); ok {
@@ -323,8 +323,8 @@ func (l *Listener) Refusal(client netip.Addr) (name, rule string) {
 	if a.Memory.Near() {
 		return LimitMemory.String(), fmt.Sprintf("the process is near its limit of %d bytes", a.Memory.Limit())
 	}
-	if n := int64(a.All.Connections); n > 0 && l.open.Load() >= n && !a.All.DryRun {
-		return LimitConnections.String(), fmt.Sprintf("%d of %d sessions", l.open.Load(), n)
+	if n := int64(a.All.Connections); n > 0 && l.inside.Load() >= n && !a.All.DryRun {
+		return LimitConnections.String(), fmt.Sprintf("%d of %d sessions", l.inside.Load(), n)
 	}
 	if src, ok := l.source(a, client); ok && !a.Each.isZero() && !a.Each.DryRun {
 		outcome, live, wait := a.Table.Look(src, a.Each.Quota, now)
