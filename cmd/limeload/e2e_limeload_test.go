@@ -76,12 +76,18 @@ func serve(t *testing.T, engine, config string) *limeload {
 // serveWithAdmin is serve with an admin API at an address; "" is none.
 func serveWithAdmin(t *testing.T, engine, admin, config string) *limeload {
 	t.Helper()
+	return serveAll(t, fmt.Sprintf(prelude, engine, admin)+config)
+}
+
+// serveAll is serve with a configuration that is complete.
+func serveAll(t *testing.T, config string) *limeload {
+	t.Helper()
 	program, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "limeload.toml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, prelude+"%s", engine, admin, config), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l := &limeload{t: t, log: newLogbook(), exited: make(chan struct{})}

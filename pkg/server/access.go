@@ -43,9 +43,21 @@ func readAccess(was *listener, cfg *config.Config, i int) (*accessList, error) {
 		return was.access, nil
 	}
 	if err := a.read(); err != nil {
-		return nil, fmt.Errorf("listener %s: access: %w", c.Name, err)
+		return nil, err
 	}
 	return a, nil
+}
+
+// CheckAccess reads the files of all access lists and answers every problem of them,
+// a line each.
+func CheckAccess(cfg *config.Config) error {
+	var wrong []error
+	for i := range cfg.Listeners {
+		if _, err := readAccess(nil, cfg, i); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 // inlineRules are those that are written in the configuration.
@@ -88,6 +100,10 @@ func (a *accessList) read() error {
 	for n, path := range a.paths() {
 		listed, err := config.LoadPrefixes(path)
 		if err != nil {
+			var lines config.Problems // which name the file
+			if !errors.As(err, &lines) {
+				err = fmt.Errorf("access list: %w", err)
+			}
 			wrong = append(wrong, err)
 			continue
 		}

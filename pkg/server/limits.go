@@ -114,11 +114,20 @@ func (s *Server) limitProcess(cfg *config.Config) {
 // each with less than a kilobyte, 2 MB come together in that time.
 const memoryEvery = 100 * time.Millisecond
 
+// collectEvery is how often garbage is collected and given back while clients are
+// refused: without clients nothing else might ask for that, and so for the end of it.
+const collectEvery = 5 * time.Second
+
 // runMemoryWatch notes what memory is used until ctx ends.
 func (s *Server) runMemoryWatch(ctx context.Context) {
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()
+	var collected time.Time
 	for {
+		if s.ceiling.Near() && time.Since(collected) >= collectEvery {
+			debug.FreeOSMemory()
+			collected = time.Now()
+		}
 		if used := usedMemory(); s.ceiling.Watch(used) {
 			s.log.Warn().Int64("used", used).Int64("limit", s.ceiling.Limit()).
 				Bool("refusing", s.ceiling.Near()).Msg("memory limit")

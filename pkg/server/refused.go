@@ -18,66 +18,82 @@ const (
 	refusedPause = 5 * time.Second
 )
 
-// tally is what was told of one listener's refusals.
+// tally is what was told of one listener's refusals, without and with dry run.
 type tally struct {
-	counts [2][proxy.NumRefusals]uint64 // without and with dry run
+	counts [2][proxy.NumRefusals]uint64
 	next   [2][proxy.NumRefusals]time.Time
+}
+
+// news is how many clients met a refusal since it was told last.
+type news struct {
+	refusal proxy.Refusal
+	dryRun  bool
+	count   uint64
+}
+
+// due answers what is to be told of a listener now: what is not told yet, unless the
+// same was told a moment ago; or all there is.
+func (t *tally) due(l *proxy.Listener, now time.Time, all bool) (due []news) {
+	for _, r := range proxy.Refusals() {
+		for i, count := range [...]uint64{l.Refused[r].Load(), l.DryRun[r].Load()} {
+			n := count - t.counts[i][r]
+			if n > 0 && (all || !now.Before(t.next[i][r])) {
+				t.counts[i][r], t.next[i][r] = count, now.Add(refusedPause)
+				due = append(due, news{r, i == 1, n})
+			}
+		}
+	}
+	return due
 }
 
 // runRefused tells people of refusals until ctx ends, and then of the rest.
 func (s *Server) runRefused(ctx context.Context) {
 	tick := time.NewTicker(refusedEvery)
 	defer tick.Stop()
+	all := map[*proxy.Listener]*tally{}
 	for {
 		select {
 		case now := <-tick.C:
-			s.tellRefused(now, false)
+			s.tellRefused(all, now, false)
 		case <-ctx.Done():
-			s.tellRefused(time.Now(), true)
+			s.tellRefused(all, time.Now(), true)
 			return
 		}
 	}
 }
 
-// tellRefused tells of what is due, or of all there is. Only one goroutine calls it.
-func (s *Server) tellRefused(now time.Time, all bool) {
+// tellRefused tells of what is due, or of all there is.
+func (s *Server) tellRefused(all map[*proxy.Listener]*tally, now time.Time, rest bool) {
 	st := s.state.Load()
-	maps.DeleteFunc(s.refusals, func(l *proxy.Listener, _ *tally) bool { return st.listener(l.Name) == nil })
+	maps.DeleteFunc(all, func(l *proxy.Listener, _ *tally) bool { return st.listener(l.Name) == nil })
 	for _, l := range st.listeners {
-		t := s.refusals[l.front]
-		if t == nil {
-			t = &tally{}
-			s.refusals[l.front] = t
+		if all[l.front] == nil {
+			all[l.front] = &tally{}
 		}
-		for _, r := range proxy.Refusals() {
-			for dry, count := range [...]uint64{l.front.Refused[r].Load(), l.front.DryRun[r].Load()} {
-				if n := count - t.counts[dry][r]; n > 0 && (all || !now.Before(t.next[dry][r])) {
-					t.counts[dry][r], t.next[dry][r] = count, now.Add(refusedPause)
-					s.tell(l.front, r, dry == 1, n)
-				}
-			}
+		for _, n := range all[l.front].due(l.front, now, rest) {
+			s.tell(l.front, n)
 		}
 	}
 }
 
-// tell tells of n refusals of one kind.
-func (s *Server) tell(l *proxy.Listener, r proxy.Refusal, dryRun bool, n uint64) {
-	client, rule := l.Example(r, dryRun), ""
-	if a := l.Conf().Admission; r == proxy.AccessDenied && a != nil && a.Access != nil {
+// tell writes a line and publishes an event.
+func (s *Server) tell(l *proxy.Listener, n news) {
+	client, rule := l.Example(n.refusal, n.dryRun), ""
+	if a := l.Conf().Admission; n.refusal == proxy.AccessDenied && a != nil && a.Access != nil {
 		rule = a.Access.Rule(client)
 	}
-	e := s.log.Warn().Str("listener", l.Name).Str("reason", r.String()).Uint64("count", n).
-		Str("client", clientText(client)).Bool("dry_run", dryRun)
+	e := s.log.Warn().Str("listener", l.Name).Str("reason", n.refusal.String()).Uint64("count", n.count).
+		Str("client", clientText(client)).Bool("dry_run", n.dryRun)
 	if rule != "" {
 		e.Str("rule", rule)
 	}
 	e.Msg("refused")
 
-	what := fmt.Sprintf("%s: %d, the last few from %s", r, n, clientText(client))
+	what := fmt.Sprintf("%s: %d, one of them %s", n.refusal, n.count, clientText(client))
 	if rule != "" {
 		what += " (" + rule + ")"
 	}
-	if dryRun {
+	if n.dryRun {
 		what += ", dry run"
 	}
 	s.publish(Event{Kind: EventRefused, Listener: l.Name, Reason: what})

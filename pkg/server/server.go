@@ -11,7 +11,6 @@ import (
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/limit"
-	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/splice"
 	"github.com/rs/zerolog"
 )
@@ -42,7 +41,6 @@ type Server struct {
 	sources     atomic.Pointer[limit.Sources] // of all listeners; nil while no limit needs it
 	ceiling     limit.Ceiling
 	memoryLimit int64 // the runtime's, without ours
-	refusals    map[*proxy.Listener]*tally
 
 	watchMemory, tellRefusals, watchFiles func() // start what runs in the background, once
 
@@ -71,7 +69,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		stop:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.memoryLimit, s.refusals = currentMemoryLimit(), map[*proxy.Listener]*tally{}
+	s.memoryLimit = currentMemoryLimit()
 	s.watchMemory = s.onDemand(s.runMemoryWatch)
 	s.tellRefusals = s.onDemand(s.runRefused)
 	s.watchFiles = s.onDemand(s.watchLists)
