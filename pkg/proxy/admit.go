@@ -74,7 +74,7 @@ type obstacle struct {
 
 // source is where a client comes from; not ok for one without an address.
 func (l *Listener) source(a *Admission, client netip.Addr) (s limit.Source, ok bool) {
-	if !client.IsValid() || a.Table == nil {
+	if !client.IsValid() || l.table.Load() == nil {
 		return s, false
 	}
 	return limit.NewSource(l.scope, client, a.Prefix[0], a.Prefix[1]), true
@@ -107,7 +107,7 @@ func (l *Listener) admit(a *Admission, client netip.Addr, first bool) (pass, obs
 	}
 	if !l.rate.Take(a.All.Rate, now) && !l.pretend(a.All.DryRun, LimitRate, client, first) {
 		if p.slot != 0 {
-			a.Table.Return(p.slot, a.Each.Rate)
+			l.table.Load().Return(p.slot, a.Each.Rate)
 			p.slot = 0
 		}
 		l.leave(p)
@@ -134,7 +134,7 @@ func (l *Listener) takeSource(a *Admission, client netip.Addr, p *pass, now int6
 		return obstacle{}
 	}
 	var outcome limit.Outcome
-	if p.slot, outcome = a.Table.Take(src, a.Each.Quota, now); outcome == limit.Taken {
+	if p.slot, outcome = l.table.Load().Take(src, a.Each.Quota, now); outcome == limit.Taken {
 		return obstacle{}
 	}
 	o := a.Each.obstacle(outcome)
@@ -142,7 +142,7 @@ func (l *Listener) takeSource(a *Admission, client netip.Addr, p *pass, now int6
 		return obstacle{}
 	}
 	if o.delay && outcome == limit.TooFast {
-		_, _, o.wait = a.Table.Look(src, a.Each.Quota, now)
+		_, _, o.wait = l.table.Load().Look(src, a.Each.Quota, now)
 	}
 	return o
 }
@@ -302,7 +302,7 @@ func Recount(of splice.Session) {
 	}
 	if a != nil && !a.Each.isZero() {
 		if src, ok := l.source(a, s.client.Addr()); ok {
-			p.slot = a.Table.Count(src)
+			p.slot = l.table.Load().Count(src)
 		}
 	}
 	l.leave(pass{s.slot, s.counted})
@@ -327,14 +327,14 @@ func (l *Listener) Refusal(client netip.Addr) (name, rule string) {
 		return LimitConnections.String(), fmt.Sprintf("%d of %d sessions", l.inside.Load(), n)
 	}
 	if src, ok := l.source(a, client); ok && !a.Each.isZero() && !a.Each.DryRun {
-		outcome, live, wait := a.Table.Look(src, a.Each.Quota, now)
+		outcome, live, wait := l.table.Load().Look(src, a.Each.Quota, now)
 		switch outcome {
 		case limit.TooMany:
 			return LimitSourceConnections.String(), fmt.Sprintf("%s has %d of %d sessions", src.Prefix(), live, a.Each.Connections)
 		case limit.TooFast:
 			return LimitSourceRate.String(), fmt.Sprintf("%s may have its next session in %v", src.Prefix(), wait.Round(time.Millisecond))
 		case limit.NoRoom:
-			return LimitSourceTable.String(), fmt.Sprintf("%s is new, and all %d sources that can be known have sessions", src.Prefix(), a.Table.Stats().Limit)
+			return LimitSourceTable.String(), fmt.Sprintf("%s is new, and all %d sources that can be known have sessions", src.Prefix(), l.table.Load().Stats().Limit)
 		}
 	}
 	if wait := l.rate.Wait(a.All.Rate, now); wait > 0 && !a.All.Rate.IsZero() && !a.All.DryRun {

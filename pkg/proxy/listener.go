@@ -19,7 +19,7 @@ type Listener struct {
 	log    zerolog.Logger
 	conf   atomic.Pointer[Conf]
 	roster roster
-	table  atomic.Pointer[limit.Sources] // that Admission.Table has; nil until there is one
+	table  atomic.Pointer[limit.Sources] // the first Admission.Table; nil until there is one
 	ledger
 
 	Sessions atomic.Uint64                    // admitted since the start
@@ -47,7 +47,7 @@ func NewListener(name string, log zerolog.Logger, c Conf) *Listener {
 }
 
 // Configure changes what later sessions take, and what held ones wait for. Calls must
-// not overlap; an Admission's Table must always be the same one.
+// not overlap. The first Table of an Admission is kept, since sessions have places there.
 func (l *Listener) Configure(c Conf) {
 	if a := c.Admission; a != nil && a.Table != nil && l.table.Load() == nil {
 		l.scope = a.Table.NewScope()
