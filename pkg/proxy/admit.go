@@ -237,7 +237,11 @@ func (s *session) knock() error {
 		l.refuse(o.refusal, s.client.Addr())
 		return o.refusal
 	}
-	return s.hold(o, a.All.Rate.Interval())
+	rate := a.All.Rate
+	if o.refusal == LimitSourceRate {
+		rate = a.Each.Rate
+	}
+	return s.hold(o, rate.Interval())
 }
 
 // hold answers for how long to wait, or that it was long enough.

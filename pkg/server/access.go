@@ -30,12 +30,16 @@ type accessList struct {
 }
 
 // readAccess reads the lists of listener i of cfg. What has not changed since was, the
-// listener before, is not read again. It is nil for a listener without lists. The
-// error tells the file and the line.
+// listener before, is not read again; nor is anything where cfg is only overrides over
+// the same file, so that nobody has to mend a list before they can drain a backend. It
+// is nil for a listener without lists. The error tells the file and the line.
 func readAccess(was *listener, cfg *config.Config, i int) (*accessList, error) {
 	c := &cfg.Listeners[i]
 	if c.Access.IsZero() {
 		return nil, nil
+	}
+	if was != nil && was.cfg == c {
+		return was.access, nil
 	}
 	a := &accessList{config: c.Access, deny: c.Access.DenyOthers(), from: inlineRules(cfg, i)}
 	a.files = a.look()

@@ -81,6 +81,47 @@ limits = { source = { connections = 1 } }`)
 	})
 }
 
+// A list that has got an error stops a reload, but not what a person does meanwhile.
+func TestOverridesOverABrokenList(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "deny.txt")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("192.0.2.0/24\n")
+	s := limited(t, `access = { deny_files = ["`+file+`"] }`)
+	write("192.0.2.0/33\n")
+	weight := 7
+	if err := s.SetBackend(t.Context(), "pool", s.Snapshot().Pools[0].Backends[0].Name, Settings{Weight: &weight}); err != nil {
+		t.Errorf("a weight: got %v; want it changed", err)
+	}
+	again := *s.file
+	again.Listeners = slices.Clone(again.Listeners) // as read anew
+	if _, err := s.Apply(t.Context(), &again); err == nil || !strings.Contains(err.Error(), file+":1: ") {
+		t.Errorf("a reload: got %v; want the file and the line", err)
+	}
+	if name, _, _ := s.Refusal("front", netip.MustParseAddr("192.0.2.9")); name != "access-denied" {
+		t.Errorf("the list of before: got %q; want it in force", name)
+	}
+}
+
+// The size of the table of sources cannot change while its places are in use.
+func TestSourceEntriesStay(t *testing.T) {
+	s := limited(t, "limits = { source = { connections = 1 } }")
+	table := s.sources.Load()
+	next := *s.file
+	next.Limits.SourceEntries, next.Limits.MaxConnections = 5000, 9
+	changes, err := s.Apply(t.Context(), &next)
+	if err != nil || len(changes) != 1 || changes[0].Path != "limits.max_connections" {
+		t.Errorf("got %v, %v; want max_connections changed alone", changes, err)
+	}
+	if s.sources.Load() != table || s.gate.Limit() != 9 {
+		t.Errorf("another table, or a limit of %d; want the same table, and 9", s.gate.Limit())
+	}
+}
+
 // A flood is told of once in a while, with how many there were, and at the end with
 // the rest.
 func TestRefusalsAreToldInTurns(t *testing.T) {
