@@ -8,8 +8,7 @@
 //	deny  10.1.0.0/16       10.1.2.3  -> denied: 16 is longer than 8
 //	allow 10.1.2.0/24       10.1.2.3  -> allowed
 //
-// A List is immutable and may be asked by any number of goroutines. An address takes
-// well under 200 ns among a million prefixes. IPv4-mapped IPv6 addresses are IPv4
+// A List is immutable and may be asked by any number of goroutines. IPv4-mapped IPv6 addresses are IPv4
 // here, in lists as in questions.
 package access
 

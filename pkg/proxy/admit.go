@@ -77,7 +77,7 @@ func (l *Listener) source(a *Admission, client netip.Addr) (s limit.Source, ok b
 	if !client.IsValid() || l.table.Load() == nil {
 		return s, false
 	}
-	return limit.NewSource(l.scope, client, a.Prefix[0], a.Prefix[1]), true
+	return limit.NewSource(l.scope, client.Unmap(), a.Prefix[0], a.Prefix[1]), true
 }
 
 // admit takes what a session of client needs, or says what is in its way; first is

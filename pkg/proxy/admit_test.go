@@ -81,6 +81,7 @@ func TestAdmission(t *testing.T) {
 		{"rate", Admission{All: quota(0, 1, 2)}, []string{a, b, other, "unix"}, []string{"", "", "limit-rate", "limit-rate"}},
 		{"connections of a source", Admission{Each: quota(1, 0, 0)}, []string{a, a, b, "unix", "unix"}, []string{"", "limit-source-connections", "", "", ""}},
 		{"rate of a source", Admission{Each: quota(0, 1, 2)}, []string{a, a, a, b}, []string{"", "", "limit-source-rate", ""}},
+		{"a mapped source", Admission{Each: quota(1, 0, 0)}, []string{a, "::ffff:192.0.2.1"}, []string{"", "limit-source-connections"}},
 		{"sources are networks", Admission{Each: quota(1, 0, 0), Prefix: [2]int{24, 48}},
 			[]string{a, b, other, "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:1::1"},
 			[]string{"", "limit-source-connections", "", "", "limit-source-connections", ""}},
