@@ -20,6 +20,15 @@ type BackendLimit struct {
 	DryRun bool // only count
 }
 
+// RateWait is how long it is until a backend is below its rate, 0 if it is.
+func (p *Pool) RateWait(t *Target) time.Duration {
+	l := &p.dialing.Load().Limit
+	if l.Rate.IsZero() || l.DryRun {
+		return 0
+	}
+	return t.rate.Wait(l.Rate, limit.Now())
+}
+
 // limited reports whether err is a limit's answer, and not that of an attempt.
 func limited(err error) bool {
 	switch err.(type) {

@@ -81,6 +81,43 @@ limits = { source = { connections = 1 } }`)
 	})
 }
 
+// An explanation names the rule, and the backends that are above their rate.
+func TestExplainLimits(t *testing.T) {
+	s := start(t, parse(t, `
+[[listener]]
+name = "front"
+listen = ["127.0.0.1:0"]
+pool = "pool"
+access = { deny = ["192.0.2.0/24"] }
+[[pool]]
+name = "pool"
+algorithm = "first"
+health = { type = "none" }
+limits = { rate = 1, burst = 1 }
+backend = [{ name = "a", address = %q }, { name = "b", address = %q }]
+`, newEcho(t, "127.0.0.1:0").Addr(), newEcho(t, "127.0.0.1:0").Addr()))
+	e, err := s.Explain("front", netip.MustParseAddr("192.0.2.9"))
+	if err != nil || e.RefusedBy != "access-denied: deny 192.0.2.0/24 (test.toml:6)" {
+		t.Errorf("got %+v, %v; want the rule", e, err)
+	}
+	var one, both *Explanation
+	for quick := false; !quick; { // a machine that takes a second for this has given the tokens back
+		time.Sleep(time.Second)
+		began := time.Now()
+		ask(s)
+		one, _ = s.Explain("front", netip.MustParseAddr("127.0.0.1"))
+		ask(s)
+		both, _ = s.Explain("front", netip.MustParseAddr("127.0.0.1"))
+		quick = time.Since(began) < time.Second
+	}
+	if one.Backend != "b" || !strings.HasPrefix(one.Candidates[0].Excluded, "rate: ") {
+		t.Errorf("got %s, and of a %q; want b, since a is above its rate", one.Backend, one.Candidates[0].Excluded)
+	}
+	if both.Backend != "" || !strings.Contains(both.Reason, "held until one is below its rate") {
+		t.Errorf("got %q, %q; want no backend until one is below its rate", both.Backend, both.Reason)
+	}
+}
+
 // A list that has got an error stops a reload, but not what a person does meanwhile.
 func TestOverridesOverABrokenList(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "deny.txt")
