@@ -37,6 +37,7 @@ of an hour; --quick gives a rough answer in under two minutes.
 Rows: ` + strings.Join(rowNames(), ", ") + `
   direct is the load without a proxy between: what the machine can do at all.
   limeload-log writes a line for every session; nobody else logs anything.
+  limeload-limits asks an access list and every limit, of which none refuses anybody.
   haproxy-splice-1m (only if asked for) has pipes as large as limeload's.
 
 Work: ` + strings.Join(lineNames(), ", ") + `

@@ -37,6 +37,7 @@ func contestants(limeload, haproxy, nginx *program) []contestant {
 		{"direct", nil, nil},
 		{"limeload", limeload, func(*setup) {}},
 		{"limeload-log", limeload, func(s *setup) { s.Access = true }},
+		{"limeload-limits", limeload, func(s *setup) { s.Limits = true }},
 		{"haproxy", haproxy, func(*setup) {}},
 		{"haproxy-splice", haproxy, func(s *setup) { s.Splice = true }},
 		{"haproxy-splice-1m", haproxy, func(s *setup) { s.Splice, s.PipeSize = true, 1<<20 }},

@@ -19,6 +19,7 @@ type setup struct {
 	Splice      bool   // HAProxy: option splice-request and splice-response
 	PipeSize    int    // HAProxy: tune.pipesize, 0 is its default
 	Access      bool   // limeload: a line for every session
+	Limits      bool   // limeload: every limit and an access list, none of which refuses anybody
 	NginxStream string // nginx: the module's file, "" if it is built in
 }
 

@@ -41,8 +41,12 @@ func TestConfigurations(t *testing.T) {
 // TestLimeloadConfigurationIsValid: what we generate for ourselves loads without a
 // complaint.
 func TestLimeloadConfigurationIsValid(t *testing.T) {
-	for _, name := range []string{"limeload", "limeload-log"} {
-		if _, err := config.Load(filepath.Join("testdata", "config", name)); err != nil {
+	for _, name := range []string{"limeload", "limeload-log", "limeload-limits"} {
+		c, err := config.Load(filepath.Join("testdata", "config", name))
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -81,7 +85,7 @@ func TestSelectRows(t *testing.T) {
 	limeload, haproxy, nginx := examplePrograms()
 	nginx.path = ""
 	for name, c := range map[string]struct{ ask, rows, missing []string }{
-		"what there is":  {nil, []string{"direct", "limeload", "limeload-log", "haproxy", "haproxy-splice"}, []string{"nginx: nginx is not installed"}},
+		"what there is":  {nil, []string{"direct", "limeload", "limeload-log", "limeload-limits", "haproxy", "haproxy-splice"}, []string{"nginx: nginx is not installed"}},
 		"some":           {[]string{"haproxy", "direct"}, []string{"direct", "haproxy"}, nil},
 		"an optional":    {[]string{"haproxy-splice-1m"}, []string{"haproxy-splice-1m"}, nil},
 		"a missing one":  {[]string{"nginx", "direct"}, []string{"direct"}, []string{"nginx: nginx is not installed"}},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/server"
 	"github.com/limeload/limeload/splice"
 )
 
@@ -101,6 +102,16 @@ func TestReasonsAreDocumented(t *testing.T) {
 	for _, r := range splice.Reasons() {
 		if !strings.Contains(doc, "| `"+r.String()+"` |") {
 			t.Errorf("docs/operations.md does not explain the reason %s", r)
+		}
+	}
+}
+
+// Likewise a reason for which a client was refused.
+func TestRefusalsAreDocumented(t *testing.T) {
+	doc := read(t, "docs/limits.md")
+	for r := range server.Refusal(server.NumRefusals) {
+		if !strings.Contains(doc, "| `"+r.String()+"` |") {
+			t.Errorf("docs/limits.md does not explain the reason %s", r)
 		}
 	}
 }

@@ -293,7 +293,7 @@ func configOf(pools []pool) string {
 		}
 		fmt.Fprintf(&b, "[[listener]]\nname = %q\nlisten = [\"127.0.0.1:0\"]\npool = %[1]q\n", p.name)
 		b.WriteString("[listener.timeouts]\nhalf_close = \"500ms\"\n")
-		fmt.Fprintf(&b, "[[pool]]\nname = %q\n[pool.health]\ntype = %q\ninterval = \"20ms\"\n", p.name, p.health)
+		fmt.Fprintf(&b, "[[pool]]\nname = %q\n[pool.breaker]\nenabled = false\n[pool.health]\ntype = %q\ninterval = \"20ms\"\n", p.name, p.health)
 		for _, a := range p.backends {
 			fmt.Fprintf(&b, "[[pool.backend]]\naddress = %q\n", a)
 		}

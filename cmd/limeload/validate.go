@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/limeload/limeload/pkg/server"
 	"github.com/spf13/cobra"
 )
 
@@ -13,7 +14,8 @@ func newValidate() *cobra.Command {
 		Use:   "validate -c FILE",
 		Short: "Look for problems in a configuration file",
 		Long: `Report every problem of a configuration file at once, each with its line and what
-would be right. Nothing is resolved, connected or listened on.`,
+would be right; those of the files of its access lists as well. Nothing is resolved,
+connected or listened on.`,
 		Example: `  limeload validate -c /etc/limeload/limeload.toml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -23,6 +25,9 @@ would be right. Nothing is resolved, connected or listened on.`,
 			cfg, err := loadConfig(file, nil)
 			if err != nil {
 				return err
+			}
+			if err := server.CheckAccess(cfg); err != nil {
+				return usage(err)
 			}
 			backends := 0
 			for i := range cfg.Pools {

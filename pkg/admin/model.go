@@ -40,6 +40,7 @@ type Listener struct {
 	BytesUp   uint64            `json:"bytes_up" doc:"To backends"`
 	BytesDown uint64            `json:"bytes_down" doc:"To clients"`
 	Reasons   map[string]uint64 `json:"reasons" doc:"Ended sessions by reason"`
+	Refusals
 }
 
 // Pool is one pool.
@@ -135,6 +136,7 @@ func newListener(l *server.ListenerSnapshot) Listener {
 	out := Listener{
 		Name: l.Name, Pool: l.Pool, Removed: l.Removed, Addresses: []string{}, Active: l.Active, Sessions: l.Sessions,
 		Retries: l.Retries, BytesUp: l.Up, BytesDown: l.Down, Reasons: map[string]uint64{},
+		Refusals: newRefusals(l),
 	}
 	for _, a := range l.Addrs {
 		if a.IsValid() {

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// ListenerLimits bound what the sessions of a listener take. Each is 0 (no bound)
-// or at least LeastRate.
-type ListenerLimits struct {
+// Bandwidth bounds what the sessions of a listener move. Each is 0 (no bound) or at
+// least LeastRate.
+type Bandwidth struct {
 	// BandwidthUp and BandwidthDown are of all sessions together; they share them
 	// evenly. Up is from clients to backends.
 	BandwidthUp   Rate `toml:"bandwidth_up"`
@@ -82,8 +82,8 @@ func (r Rate) String() string {
 	return strconv.FormatInt(int64(r), 10) + "B/s"
 }
 
-// listenerLimits checks the bandwidths.
-func (v *validator) listenerLimits(path string, l ListenerLimits) {
+// bandwidth checks each of them.
+func (v *validator) bandwidth(path string, l Bandwidth) {
 	v.rate(path+".bandwidth_up", l.BandwidthUp)
 	v.rate(path+".bandwidth_down", l.BandwidthDown)
 	v.rate(path+".connection_bandwidth_up", l.ConnectionBandwidthUp)

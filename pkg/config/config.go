@@ -17,7 +17,7 @@
 //
 // Values are parsed once, while loading: what others read from a Config are
 // durations and addresses, never their texts. The package touches no network,
-// and no disk but for the one file that Load reads.
+// and no disk but for the files that Load and LoadPrefixes read.
 //
 // A new key is a tagged field in this file, its default in default.go, its
 // sentence in keys.go and, where it can be wrong, a check in validate*.go.
@@ -37,6 +37,7 @@ type Config struct {
 	Admin     Admin      `toml:"admin"`
 	Shutdown  Shutdown   `toml:"shutdown"`
 	Health    Checking   `toml:"health"`
+	Limits    Limits     `toml:"limits"`
 	Listeners []Listener `toml:"listener"`
 	Pools     []Pool     `toml:"pool"`
 
@@ -152,6 +153,7 @@ type Listener struct {
 
 	Timeouts  Timeouts       `toml:"timeouts"`
 	Keepalive Keepalive      `toml:"keepalive"`
+	Access    Access         `toml:"access"`
 	Limits    ListenerLimits `toml:"limits"`
 }
 
@@ -219,10 +221,11 @@ type Pool struct {
 	// it: one of OnSplits.
 	OnSplit string `toml:"on_split"`
 
-	Connect  Connect   `toml:"connect"`
-	Health   Health    `toml:"health"`
-	Breaker  Breaker   `toml:"breaker"`
-	Backends []Backend `toml:"backend"`
+	Connect  Connect    `toml:"connect"`
+	Health   Health     `toml:"health"`
+	Breaker  Breaker    `toml:"breaker"`
+	Limits   PoolLimits `toml:"limits"`
+	Backends []Backend  `toml:"backend"`
 }
 
 // Values of Pool.WhenDown.

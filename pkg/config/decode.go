@@ -75,6 +75,14 @@ func (d *decoder) value(path string, raw any, v reflect.Value) {
 		list(d, path, raw, dst, zero[Step])
 	case *[]Probe:
 		list(d, path, raw, dst, DefaultProbe)
+	case *Size:
+		d.size(path, raw, dst)
+	case *netip.Prefix:
+		text(d, path, raw, dst, ParsePrefix)
+	case *[]netip.Prefix:
+		list(d, path, raw, dst, zero[netip.Prefix])
+	case *Files:
+		list(d, path, raw, (*[]string)(dst), zero[string])
 	case *[]Listener:
 		list(d, path, raw, dst, DefaultListener)
 	case *[]Pool:
@@ -237,6 +245,12 @@ func wanted(t reflect.Type, path string) string {
 		return "a string, or an array of strings"
 	case reflect.TypeFor[[]Address]():
 		return `an array of addresses, such as [":5432"]`
+	case reflect.TypeFor[Size]():
+		return `a size in quotes, such as "512MiB", or a number of bytes`
+	case reflect.TypeFor[netip.Prefix]():
+		return `a network in quotes, such as "10.0.0.0/8"`
+	case reflect.TypeFor[[]netip.Prefix]():
+		return `an array of networks, such as ["10.0.0.0/8"]`
 	case reflect.TypeFor[[]netip.Addr]():
 		return `an array of IP addresses, such as ["10.0.0.2"]`
 	}

@@ -11,6 +11,7 @@ func Default() *Config {
 		Engine:   Engine{Type: EngineAuto},
 		Admin:    Admin{Listen: AdminListen{Default: true}},
 		Shutdown: Shutdown{DrainTimeout: 30 * time.Second},
+		Limits:   Limits{SourceEntries: 1 << 20},
 	}
 }
 
@@ -20,6 +21,7 @@ func DefaultListener() Listener {
 	return Listener{
 		Timeouts:  Timeouts{HalfClose: 30 * time.Second, LifetimeJitter: 10},
 		Keepalive: defaultKeepalive(),
+		Limits:    defaultListenerLimits(),
 	}
 }
 
@@ -42,6 +44,7 @@ func DefaultPool() Pool {
 			OnDown:   OnDownKeep,
 		},
 		Breaker: DefaultBreaker(),
+		Limits:  PoolLimits{Action: ActionDelay, MaxDelay: 5 * time.Second, MaxDelayed: 1000},
 	}
 }
 

@@ -102,6 +102,12 @@ func literal(v reflect.Value) (typ, def string) {
 		return "array of addresses", "[]"
 	case []netip.Addr:
 		return "array of IP addresses", "[]"
+	case []netip.Prefix:
+		return "array of networks", "[]"
+	case Files:
+		return "array of files", "[]"
+	case Size:
+		return "size", strconv.Quote(x.String())
 	}
 	panic(fmt.Sprintf("config: no TOML type for %s", v.Type()))
 }
@@ -128,6 +134,44 @@ func shortDuration(d time.Duration) string {
 // docs is what the reference says of each key, by Key.Path. The fields in
 // config.go say the same to those who write Go.
 var docs = map[string]string{
+	"limits.max_connections": "Most sessions of the whole process at one time, 0..10000000; further clients wait in the kernel's backlog. 0 is what the limit of file descriptors allows.",
+	"limits.memory":          `Memory that the process may use, as "512MiB"; near it, new clients are refused. "0B" is no ceiling, else at least 64MiB.`,
+	"limits.source_entries":  "Most sources that are known at one time, 1024..16777216, of all listeners together: 52 bytes each, as far as there are any. Takes a restart.",
+
+	"listener[].access.allow":       "Networks whose clients may come in. Of all that a client is in, the longest decides; one that is allowed and denied is denied.",
+	"listener[].access.deny":        "Networks whose clients are refused.",
+	"listener[].access.allow_files": "Files with more networks to allow, one a line; read again when they change.",
+	"listener[].access.deny_files":  "Files with more networks to deny.",
+	"listener[].access.default":     `allow or deny, for clients that are in no network of the lists; "" is deny where there are only allow lists, else allow.`,
+	"listener[].access.dry_run":     "Only count who would be refused.",
+
+	"listener[].limits.connections":        "Most sessions at one time, 0..10000000; further clients meet the action, and do not wait in the backlog as at max_connections. 0 is no limit.",
+	"listener[].limits.rate":               "Most new sessions per second, 0..1000000; 0 is no limit.",
+	"listener[].limits.burst":              "Sessions beyond rate that may come at once, 0..10000000; 0 is rate.",
+	"listener[].limits.action":             "What a client meets beyond a limit: refuse (reset) or delay (accepted, and held unread until it fits).",
+	"listener[].limits.connections_action": `The same for connections alone; "" is action.`,
+	"listener[].limits.rate_action":        `The same for rate alone; "" is action.`,
+	"listener[].limits.max_delay":          "Longest time that a client is held, at least 1ms; then it is refused.",
+	"listener[].limits.max_delayed":        "Most clients held at one time, 1..10000000; further ones are refused.",
+	"listener[].limits.dry_run":            "Only count who would be refused or held by this table's limits.",
+
+	"listener[].limits.source.connections":        "Most sessions of one source at one time, 0..10000000; 0 is no limit.",
+	"listener[].limits.source.rate":               "Most new sessions per second of one source, 0..1000000; 0 is no limit.",
+	"listener[].limits.source.burst":              "Sessions of one source beyond rate that may come at once, 0..10000000; 0 is rate.",
+	"listener[].limits.source.action":             "As listener[].limits.action, for the limits of sources.",
+	"listener[].limits.source.connections_action": `The same for connections alone; "" is action.`,
+	"listener[].limits.source.rate_action":        `The same for rate alone; "" is action.`,
+	"listener[].limits.source.prefix_v4":          "Leading bits of an IPv4 address that make a source, 1..32.",
+	"listener[].limits.source.prefix_v6":          "Leading bits of an IPv6 address that make a source, 1..128.",
+	"listener[].limits.source.dry_run":            "Only count who would be refused or held by this table's limits.",
+
+	"pool[].limits.rate":        "Most new connections per second to each backend, 0..1000000; one above it is passed over. 0 is no limit.",
+	"pool[].limits.burst":       "Connections to a backend beyond rate that may be made at once, 0..10000000; 0 is rate.",
+	"pool[].limits.action":      "What a client meets while every backend that it could have is above its rate: delay (held until one is below) or refuse.",
+	"pool[].limits.max_delay":   "Longest time that a client is held, at least 1ms; then it is refused.",
+	"pool[].limits.max_delayed": "Most clients held at one time, 1..10000000; further ones are refused.",
+	"pool[].limits.dry_run":     "Only count what would be passed over, held or refused.",
+
 	"log.level":  "The least severe level that is written: trace, debug, info, warn or error.",
 	"log.format": "auto (console on a terminal, else json), json or console.",
 	"log.access": "Write one line per ended session, at level info.",

@@ -24,6 +24,7 @@ var values = cmp.Options{
 	cmp.Comparer(func(a, b *regexp.Regexp) bool {
 		return (a == nil) == (b == nil) && (a == nil || a.String() == b.String())
 	}),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
 func parse(t *testing.T, text string) *config.Config {
@@ -120,6 +121,7 @@ func TestParseValues(t *testing.T) {
 		Admin:    config.Admin{Listen: config.AdminListen{Address: address(t, "0.0.0.0:9077")}, TokenFile: "/etc/limeload/token", StateFile: "/var/lib/limeload/overrides.json"},
 		Shutdown: config.Shutdown{Delay: 5 * time.Second, DrainTimeout: 90 * time.Second},
 		Health:   config.Checking{Concurrency: 64},
+		Limits:   config.Limits{MaxConnections: 5000, Memory: 512 << 20, SourceEntries: 2048},
 		Listeners: []config.Listener{{
 			Name:           "postgres",
 			Listen:         []config.Address{address(t, ":5432"), address(t, "[::1]:15432"), address(t, "unix:/run/limeload/pg.sock")},
@@ -131,9 +133,25 @@ func TestParseValues(t *testing.T) {
 				Idle: time.Hour, Stall: 3 * time.Minute, MaxLifetime: 24 * time.Hour, LifetimeJitter: 25,
 			},
 			Keepalive: config.Keepalive{Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 4},
+			Access: config.Access{
+				Allow:      []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")},
+				Deny:       []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
+				AllowFiles: config.Files{"/etc/limeload/allow.txt"}, DenyFiles: config.Files{"/etc/limeload/deny.txt"},
+				Default: config.AccessDeny, DryRun: true,
+			},
 			Limits: config.ListenerLimits{
-				BandwidthUp: 1e9, BandwidthDown: 1.25e9,
-				ConnectionBandwidthUp: 512 << 10, ConnectionBandwidthDown: 2.5e6,
+				Bandwidth: config.Bandwidth{
+					BandwidthUp: 1e9, BandwidthDown: 1.25e9,
+					ConnectionBandwidthUp: 512 << 10, ConnectionBandwidthDown: 2.5e6,
+				},
+				Connections: 100, Rate: 50, Burst: 60,
+				Action: config.ActionDelay, ConnectionsAction: config.ActionRefuse, RateAction: config.ActionDelay,
+				MaxDelay: time.Second, MaxDelayed: 10, DryRun: true,
+				Source: config.SourceLimits{
+					Connections: 5, Rate: 6, Burst: 7,
+					Action: config.ActionDelay, ConnectionsAction: config.ActionDelay, RateAction: config.ActionRefuse,
+					PrefixV4: 24, PrefixV6: 56, DryRun: true,
+				},
 			},
 		}},
 		Pools: []config.Pool{{
@@ -155,6 +173,9 @@ func TestParseValues(t *testing.T) {
 				Probe: fullProbe(), Also: fullAlso(), Interval: 3 * time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 4,
 				FastInterval: 500 * time.Millisecond, DownInterval: 10 * time.Second,
 				Initial: config.InitialDown, OnDown: config.OnDownKill,
+			},
+			Limits: config.PoolLimits{
+				Rate: 20, Burst: 30, Action: config.ActionRefuse, MaxDelay: 2 * time.Second, MaxDelayed: 11, DryRun: true,
 			},
 			Backends: []config.Backend{
 				{Name: "pg-1", Address: address(t, "10.0.0.11:5432"), Weight: 256, MaxConnections: 100, Backup: true,

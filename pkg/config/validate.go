@@ -33,6 +33,7 @@ func (c *Config) Validate() error {
 	v.admin()
 	v.shutdown()
 	v.inRange("health.concurrency", v.c.Health.Concurrency, 0, maxProbes)
+	v.limits()
 	v.listeners()
 	v.pools()
 	v.between()

@@ -28,6 +28,7 @@ func (v *validator) listener(path string, l Listener) {
 	v.zeroOrMore(path+".user_timeout", l.UserTimeout)
 	v.preset(path+".preset", l.Preset)
 	v.keepalive(path+".keepalive", l.Keepalive)
+	v.access(path+".access", l.Access)
 	v.listenerLimits(path+".limits", l.Limits)
 	v.poolOf(path+".pool", l.Pool)
 }

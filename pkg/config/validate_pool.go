@@ -26,6 +26,7 @@ func (v *validator) pool(i int, p Pool) {
 	v.inRange(path+".connect.attempts", p.Connect.Attempts, 1, maxAttempts)
 	v.health(path+".health", p.healthOfAll())
 	v.states(path, p)
+	v.poolLimits(path+".limits", p.Limits)
 	v.sources(path+".source", p.Source)
 	v.backends(i, p)
 }

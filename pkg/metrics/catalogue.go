@@ -53,7 +53,15 @@ var process = []family[server.Snapshot]{
 	gauge("max_connections", "Sessions for which there are file descriptors, where that is known.",
 		func(s *server.Snapshot) float64 { return float64(s.Limit) }).
 		only(func(s *server.Snapshot) bool { return s.Limit > 0 }),
+	gauge("sources_known", "Sources whose sessions are counted, or were, where a listener has limits for sources.",
+		func(s *server.Snapshot) float64 { return float64(s.Sources.Entries) }).only(hasSources),
+	gauge("sources_limit", "Most sources that can be known.",
+		func(s *server.Snapshot) float64 { return float64(s.Sources.Limit) }).only(hasSources),
+	counter("sources_forgotten_total", "Sources without sessions that gave their place to others.",
+		func(s *server.Snapshot) float64 { return float64(s.Sources.Forgotten) }).only(hasSources),
 }
+
+func hasSources(s *server.Snapshot) bool { return s.Sources.Limit > 0 }
 
 // listeners are labelled listener.
 var listeners = []family[server.ListenerSnapshot]{
@@ -75,7 +83,17 @@ var listeners = []family[server.ListenerSnapshot]{
 		func(l *server.ListenerSnapshot, i int) float64 { return direction(i, l.Up, l.Down) }),
 	counter("listener_retries_total", "Backends tried after the first one of a session.",
 		func(l *server.ListenerSnapshot) float64 { return float64(l.Retries) }),
+	per(counters, "listener_refused_total", "Clients that an access list or a limit reset.", "reason", words(server.NumRefusals, server.Refusal.String),
+		func(l *server.ListenerSnapshot, i int) float64 { return float64(l.Refused[i]) }).only(isWatched),
+	per(counters, "listener_refused_dry_run_total", "Clients that an access list or a limit would have reset or held, but for dry_run.", "reason", words(server.NumRefusals, server.Refusal.String),
+		func(l *server.ListenerSnapshot, i int) float64 { return float64(l.DryRun[i]) }).only(isWatched),
+	per(counters, "listener_delayed_total", "Clients that were held, by the limit that they met first.", "reason", words(server.NumRefusals, server.Refusal.String),
+		func(l *server.ListenerSnapshot, i int) float64 { return float64(l.Delayed[i]) }).only(isWatched),
+	gauge("listener_held", "Clients that wait, unread, for a limit of the listener.",
+		func(l *server.ListenerSnapshot) float64 { return float64(l.Held) }).only(isWatched),
 }
+
+func isWatched(l *server.ListenerSnapshot) bool { return l.Limited }
 
 // pools are labelled pool. What they count includes backends that were removed.
 var pools = []family[server.PoolSnapshot]{

@@ -98,6 +98,7 @@ name = "back"
 listen = ["127.0.0.1:0"]
 pool = "dead"
 max_connections = 7
+limits = { source = { connections = 1 } }
 [[pool]]
 name = "live"
 health = { interval = "20ms" }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/pkg/access"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/splice"
 	"github.com/rs/zerolog"
 )
@@ -19,7 +21,8 @@ func BenchmarkSession(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l := NewListener("front", zerolog.Nop(), Conf{Pool: NewPool("pool", pool, Dialing{Attempts: 1})})
+	conf := Conf{Pool: NewPool("pool", pool, Dialing{Attempts: 1})}
+	l := NewListener("front", zerolog.Nop(), conf)
 	peer := splice.Peer{Remote: netip.MustParseAddrPort("192.0.2.7:1")}
 	session := func() {
 		s, _ := l.Open(peer)
@@ -40,5 +43,18 @@ func BenchmarkSession(b *testing.B) {
 				session()
 			}
 		})
+	})
+	b.Run("one loop, every limit", func(b *testing.B) {
+		b.ReportAllocs()
+		many := quota(1_000_000, limit.MaxRate, 10_000_000) // more than the benchmark can use up
+		guarded := conf
+		guarded.Admission = &Admission{
+			Access: access.New(true, access.Source{Rules: []access.Rule{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}}),
+			All:    many, Each: many, Table: limit.NewSources(1 << 20), Prefix: [2]int{32, 64},
+		}
+		l = NewListener("front", zerolog.Nop(), guarded)
+		for b.Loop() {
+			session()
+		}
 	})
 }

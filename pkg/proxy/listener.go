@@ -3,6 +3,7 @@ package proxy
 import (
 	"sync/atomic"
 
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/splice"
 	"github.com/rs/zerolog"
 )
@@ -18,6 +19,8 @@ type Listener struct {
 	log    zerolog.Logger
 	conf   atomic.Pointer[Conf]
 	roster roster
+	table  atomic.Pointer[limit.Sources] // the first Admission.Table; nil until there is one
+	ledger
 
 	Sessions atomic.Uint64                    // admitted since the start
 	Ended    [splice.NumReasons]atomic.Uint64 // by reason
@@ -34,6 +37,8 @@ type Conf struct {
 	Pool     *Pool
 	Timeouts splice.Timeouts
 	Access   bool // one log line per ended session
+
+	Admission *Admission // nil asks nothing of a client
 }
 
 // NewListener makes a listener; log gets its sessions' lines.
@@ -43,18 +48,34 @@ func NewListener(name string, log zerolog.Logger, c Conf) *Listener {
 	return l
 }
 
-// Configure changes what later sessions take.
-func (l *Listener) Configure(c Conf) { l.conf.Store(&c) }
+// Configure changes what later sessions take, and what held ones wait for. Calls must
+// not overlap. The first Table of an Admission is kept, since sessions have places there.
+func (l *Listener) Configure(c Conf) {
+	if a := c.Admission; a != nil && a.Table != nil && l.table.Load() == nil {
+		l.scope = a.Table.NewScope()
+		l.table.Store(a.Table)
+	}
+	l.conf.Store(&c)
+}
 
 // Conf is what sessions that begin now take.
 func (l *Listener) Conf() *Conf { return l.conf.Load() }
 
 // Open implements splice.Handler.
 func (l *Listener) Open(peer splice.Peer) (splice.Session, error) {
+	conf := l.conf.Load()
+	if conf.Admission != nil {
+		return l.openWithin(conf, peer)
+	}
+	return l.begin(conf, peer), nil
+}
+
+// begin makes a session of a client.
+func (l *Listener) begin(conf *Conf, peer splice.Peer) *session {
 	s := l.roster.take()
-	s.listener, s.conf, s.client = l, l.conf.Load(), peer.Remote
+	s.listener, s.conf, s.client = l, conf, peer.Remote
 	s.serial, s.opened = l.Sessions.Add(1), clock()
-	return s, nil
+	return s
 }
 
 // Settle brings the byte counts of the listener, and of the pools and targets that

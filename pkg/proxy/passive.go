@@ -86,7 +86,7 @@ func (s *session) age(r *splice.Result) time.Duration {
 	if s.trouble != nil {
 		return time.Since(s.trouble.over)
 	}
-	return r.Duration - s.connect
+	return r.Duration - s.connect.duration()
 }
 
 // served reports whether an end that is no early reset shows that the backend

@@ -57,13 +57,13 @@ var endings = []struct {
 	{"no free port", ending{dial: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}, nil, standing.TrialOver},
 	{"no descriptor", ending{dial: os.NewSyscallError("socket", syscall.EMFILE)}, nil, standing.TrialOver},
 	{"the client leaves before the connect", ending{Result: splice.Result{Reason: splice.ReasonClientReset}}, nil, standing.TrialOver},
-	{"the client leaves afterwards", ending{took: 1, Result: splice.Result{Reason: splice.ReasonClientReset}}, nil, standing.TrialOver},
-	{"reset early", ending{took: 1, Result: splice.Result{Reason: splice.ReasonBackendReset, Duration: standing.Early}},
+	{"the client leaves afterwards", ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonClientReset}}, nil, standing.TrialOver},
+	{"reset early", ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonBackendReset, Duration: standing.Early}},
 		[]standing.Word{standing.SessionsBreak}, standing.TrialFailed},
-	{"reset early, but the client had left", ending{took: 1, Result: splice.Result{Reason: splice.ReasonBackendReset, ClientEnded: true}}, nil, standing.TrialOver},
-	{"reset later", ending{took: 1, Result: splice.Result{Reason: splice.ReasonBackendReset, Duration: standing.Early + 1}}, nil, standing.TrialPassed},
-	{"both ended", ending{took: 1, Result: splice.Result{Reason: splice.ReasonClientClosed}}, nil, standing.TrialPassed},
-	{"killed", ending{took: 1, Result: splice.Result{Reason: splice.ReasonKilled}}, nil, standing.TrialOver},
+	{"reset early, but the client had left", ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonBackendReset, ClientEnded: true}}, nil, standing.TrialOver},
+	{"reset later", ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonBackendReset, Duration: standing.Early + time.Microsecond}}, nil, standing.TrialPassed},
+	{"both ended", ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonClientClosed}}, nil, standing.TrialPassed},
+	{"killed", ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonKilled}}, nil, standing.TrialOver},
 	{"slow", ending{took: time.Second + 1, Result: splice.Result{Reason: splice.ReasonClientClosed}}, []standing.Word{standing.ConnectsFail}, standing.TrialPassed},
 }
 
@@ -105,9 +105,9 @@ func TestWhatTrialsTell(t *testing.T) {
 func TestStreakOfResets(t *testing.T) {
 	r, words := listening(t)
 	r.Conf().Pool.SetLimits(standing.Limits{Resets: 2})
-	reset := ending{took: 1, Result: splice.Result{Reason: splice.ReasonBackendReset}}
-	good := ending{took: 1, Result: splice.Result{Reason: splice.ReasonBackendClosed}}
-	left := ending{took: 1, Result: splice.Result{Reason: splice.ReasonClientReset}}
+	reset := ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonBackendReset}}
+	good := ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonBackendClosed}}
+	left := ending{took: time.Microsecond, Result: splice.Result{Reason: splice.ReasonClientReset}}
 	for _, e := range []ending{reset, good, reset} {
 		r.session(t, e)
 	}

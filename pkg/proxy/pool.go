@@ -7,6 +7,7 @@ import (
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
@@ -20,6 +21,7 @@ type Pool struct {
 	limits  atomic.Pointer[standing.Limits]
 	hear    func(Heard)
 	turn    atomic.Uint32 // for Dialing.Source
+	held    atomic.Int64  // clients that wait for Dialing.Limit
 
 	// Counts that outlive the backends.
 	Connect         Histogram // time that successful attempts took
@@ -32,6 +34,7 @@ type Dialing struct {
 	Timeout  time.Duration // of one attempt
 	Attempts int           // of one session, at least 1
 	Source   []netip.Addr  // to connect from, in turn; empty: the system chooses
+	Limit    BackendLimit
 }
 
 // NewPool makes a pool of b.
@@ -88,7 +91,8 @@ type Target struct {
 
 	Streaks standing.Streaks
 
-	failing atomic.Bool // the last attempt failed: tell people once
+	rate    limit.Bucket // of Dialing.Limit
+	failing atomic.Bool  // the last attempt failed: tell people once
 }
 
 // Absorb adds to t what from has counted, whose sessions have ended.

@@ -92,7 +92,7 @@ func (s *session) record(now int64, r *Record) bool {
 	listener, pool, target, addr := s.listener, s.conf.Pool, s.target, s.addr
 	opened, moved := s.opened, time.Duration(m.moved)*(time.Second/10)
 	*r = Record{
-		ID: s.id(), Client: s.client, Open: m.connected, Connect: s.connect,
+		ID: s.id(), Client: s.client, Open: m.connected, Connect: s.connect.duration(),
 		Up: m.live.Up.Load(), Down: m.live.Down.Load(),
 	}
 	settled := r.Up == m.up && r.Down == m.down

@@ -161,7 +161,7 @@ func TestRecordsAreNeverMixed(t *testing.T) {
 				s, _ := front.Open(splice.Peer{Remote: client})
 				ep, _ := s.Dial(nil)
 				truths[i][IDOf(s)] = truth{client, ep.Addr.String()}
-				s.(splice.Connected).Connected(time.Duration(client.Port()))
+				s.(splice.Connected).Connected(time.Duration(client.Port()) * time.Microsecond)
 				ep.Counters.Up.Add(uint64(client.Port()))
 				if rnd.IntN(4) == 0 {
 					runtime.Gosched()
@@ -194,7 +194,7 @@ func TestRecordsAreNeverMixed(t *testing.T) {
 		port := uint64(is.client.Port())
 		consistent := ok && r.Client == is.client && r.Address == is.address &&
 			(r.Backend == "a") == (r.Address == "10.0.0.1:1") && (r.Up == 0 || r.Up == port) &&
-			(r.Open || r.Up == 0) && r.Connect == map[bool]time.Duration{true: time.Duration(port)}[r.Open]
+			(r.Open || r.Up == 0) && r.Connect == map[bool]time.Duration{true: time.Duration(port) * time.Microsecond}[r.Open]
 		if !consistent {
 			t.Fatalf("got %+v; the session was %+v", r, is)
 		}

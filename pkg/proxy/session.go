@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
@@ -45,22 +47,38 @@ type visit struct {
 	serial   uint64         // among the listener's sessions, from 1 on
 	opened   int64          // by the package's clock
 
-	backend  *balancer.Backend // acquired; nil between attempts
-	target   *Target           // its Value; nil until the first one is picked
-	addr     netip.AddrPort    // that is or was dialled last; zero for a unix socket
-	connect  time.Duration     // of the attempt that succeeded; 0 before it did
-	attempts int32             // backends that were dialled
-	trial    uint32            // its ticket, if it is a trial of the backend, else 0
-	trouble  *trouble          // nil until an attempt failed
+	backend *balancer.Backend // acquired; nil between attempts
+	target  *Target           // its Value; nil until the first one is picked
+	addr    netip.AddrPort    // that is or was dialled last; zero for a unix socket
+	trouble *trouble          // nil until an attempt failed, or a limit held it
+
+	connect  micros     // of the attempt that succeeded; 0 before it did
+	trial    uint32     // its ticket, if it is a trial of the backend, else 0
+	slot     limit.Slot // see pass
+	attempts uint16     // backends that were dialled
+	counted  bool       // see pass
 }
 
-// trouble is what a session remembers of attempts that failed.
+// trouble is what a session remembers of attempts that failed, and of being held.
 type trouble struct {
 	last  error          // of the last one
 	tried balancer.Tried // backends
 	spent int            // addresses of the current backend
 	over  time.Time      // when an attempt succeeded after all
+
+	place *atomic.Int64 // where it is held and counted; nil if it is not
+	until int64         // for how long at most: limit.Now
 }
+
+// micros is a duration in microseconds, from 1 to an hour and a bit: a session has to
+// be small.
+type micros uint32
+
+func toMicros(d time.Duration) micros {
+	return micros(min(max(d.Microseconds(), 1), math.MaxUint32))
+}
+
+func (m micros) duration() time.Duration { return time.Duration(m) * time.Microsecond }
 
 // Of answers whose session it is: the listener that admitted it, and the backend that
 // it uses, nil if none. It is for the match of splice.Engine.Kill.
@@ -72,6 +90,11 @@ func Of(s splice.Session) (*Listener, *balancer.Backend) {
 // Dial implements splice.Session: it picks a backend, or its next address, until
 // one is connected to or the attempts are used up.
 func (s *session) Dial(last error) (splice.Endpoint, error) {
+	if s.atDoor() {
+		if err := s.knock(); err != nil {
+			return splice.Endpoint{}, err
+		}
+	}
 	d := s.conf.Pool.dialing.Load()
 	if _, waited := last.(splice.Wait); last != nil && !waited {
 		if s.failed(last) {
@@ -80,10 +103,13 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 		}
 	}
 	for int(s.attempts) < d.Attempts {
-		b, err := s.conf.Pool.Balancer.Acquire(s.client.Addr(), s.tried())
+		b, err := s.pick(d)
 		if err == balancer.ErrTried {
 			s.trouble.tried.Reset()
 			return splice.Endpoint{}, splice.Wait(retryPause)
+		}
+		if limited(err) {
+			return splice.Endpoint{}, err
 		}
 		if err != nil {
 			return splice.Endpoint{}, s.because(err)
@@ -115,7 +141,7 @@ func (s *session) spent() int {
 // because prefers the error of an attempt over err, that there is nothing left to
 // attempt.
 func (s *session) because(err error) error {
-	if s.trouble != nil {
+	if s.trouble != nil && s.trouble.last != nil {
 		return s.trouble.last
 	}
 	return err
@@ -207,7 +233,7 @@ func (s *session) Connected(took time.Duration) {
 	t.ConnectTime.Add(int64(took))
 	p.Connect.Observe(took)
 	s.meter.mu.Lock()
-	s.connect, s.meter.connected = max(took, 1), true
+	s.connect, s.meter.connected = toMicros(took), true
 	s.meter.mu.Unlock()
 	if n := len(t.Addrs()); s.spent() > 0 && n > 0 {
 		t.good.Store(uint32((int(t.good.Load()) + s.spent()) % n))
@@ -220,13 +246,19 @@ func (s *session) Connected(took time.Duration) {
 // Close implements splice.Session. The backend is given back before anything else,
 // so that the next pick sees it.
 func (s *session) Close(r splice.Result) {
-	if r.Reason == splice.ReasonConnectFailed && s.attempts == 0 {
+	if limited(r.Err) {
+		r.Reason = splice.ReasonLimit
+	} else if r.Reason == splice.ReasonConnectFailed && s.attempts == 0 {
 		r.Reason = splice.ReasonNoBackend
 	}
 	if s.backend != nil {
 		s.backend.Release()
 		s.learn(&r)
 	}
+	if s.counted || s.slot != 0 {
+		s.listener.leave(pass{s.slot, s.counted})
+	}
+	s.letGo()
 	v, l := s.visit, s.listener
 	if v.target != nil {
 		v.target.saw(r.Path)
@@ -267,8 +299,8 @@ func (v *visit) logLine(r *splice.Result) {
 		e.Str("client", "unix").Int("client_port", 0)
 	}
 	e.Str("backend_address", v.address()).
-		Float64("duration", r.Duration.Seconds()).Float64("connect_time", v.connect.Seconds()).
-		Int32("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
+		Float64("duration", r.Duration.Seconds()).Float64("connect_time", v.connect.duration().Seconds()).
+		Uint16("attempts", v.attempts).Uint64("bytes_up", r.Up).Uint64("bytes_down", r.Down).
 		Str("reason", r.Reason.String())
 	if r.Err != nil {
 		e.Str("error", r.Err.Error())

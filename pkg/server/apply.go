@@ -37,13 +37,14 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 		s.names.retain(old)
 		return err
 	}
-	s.gate.SetLimit(b.sessions)
 	s.monitor.SetConcurrency(b.probes)
 	s.budget = b
+	s.limitProcess(cfg)
 	s.useProbers(probers)
 	s.turn(old, next, updates)
 	s.probe(old, next)
 	s.commitListeners(next)
+	s.recount(old, next)
 	s.names.retain(next)
 	err = s.release(ctx, old, next)
 	s.tellListeners(old, next)
@@ -123,7 +124,7 @@ func (s *Server) preparePool(c *config.Pool, was *pool) (update, error) {
 }
 
 func dialing(c *config.Pool) proxy.Dialing {
-	return proxy.Dialing{Timeout: c.Connect.Timeout, Attempts: c.Connect.Attempts, Source: c.Source}
+	return proxy.Dialing{Timeout: c.Connect.Timeout, Attempts: c.Connect.Attempts, Source: c.Source, Limit: backendLimit(&c.Limits)}
 }
 
 // specs is what the balancer is told of a pool's backends. A target's addresses are
@@ -314,9 +315,14 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 		l := &listener{cfg: c}
 		next.listeners = append(next.listeners, l)
 		was := old.listener(c.Name)
+		var err error
+		if l.access, err = readAccess(was, next.cfg, i); err != nil {
+			s.unbind(old, next)
+			return err
+		}
 		if was == nil {
 			if l.front = s.leaving.front(c.Name); l.front == nil {
-				l.front = proxy.NewListener(c.Name, s.log, s.conf(next, c))
+				l.front = proxy.NewListener(c.Name, s.log, s.conf(next, l))
 				l.front.Gate.SetLimit(c.MaxConnections)
 				l.front.Bandwidth.Set(rates(c))
 				l.front.Number = s.numbers.Add(1)
@@ -361,17 +367,19 @@ func (s *Server) unbind(old, next *state) {
 	}
 }
 
-func (s *Server) conf(st *state, c *config.Listener) proxy.Conf {
+func (s *Server) conf(st *state, l *listener) proxy.Conf {
+	c := l.cfg
 	return proxy.Conf{
-		Pool:     st.pool(c.Pool).front,
-		Timeouts: timeouts(c),
-		Access:   st.cfg.Log.Access,
+		Pool:      st.pool(c.Pool).front,
+		Timeouts:  timeouts(c),
+		Access:    st.cfg.Log.Access,
+		Admission: s.admission(st.cfg, l),
 	}
 }
 
 func (s *Server) commitListeners(next *state) {
 	for _, l := range next.listeners {
-		l.front.Configure(s.conf(next, l.cfg))
+		l.front.Configure(s.conf(next, l))
 		l.front.Gate.SetLimit(l.cfg.MaxConnections)
 		l.front.Bandwidth.Set(rates(l.cfg))
 		s.tune(l)

@@ -34,6 +34,8 @@ type Candidate struct {
 	Usable    bool      // nothing is against it; it may still have to wait for its tier's turn
 	Excluded  string    // what is against it, or why its tier has no turn; "" if another one is just better
 	Since     time.Time // when that began, where it is known
+
+	rateWait time.Duration // until it is below its rate; 0 if it is
 }
 
 // question is what is asked, with all that an answer may look at.
@@ -51,6 +53,7 @@ var refusals = []func(*question) string{
 	refusedByStop,
 	refusedByWhenDown,
 	refusedByLimit,
+	refusedByAdmission,
 }
 
 // exclusions are what can keep a backend from being picked, the weightiest first. Each
@@ -64,6 +67,7 @@ var exclusions = []func(*Candidate) (why string, since time.Time){
 	excludedUnchecked,
 	excludedByDNS,
 	excludedByLimit,
+	excludedByRate,
 }
 
 // Explain answers which backend a client of a listener would get now, without a trace: no
@@ -97,7 +101,7 @@ func (s *Server) question(name string, client netip.Addr) (*question, error) {
 		return nil, fmt.Errorf("listener %q: %w", name, ErrUnknown)
 	}
 	p := st.pool(l.cfg.Pool)
-	return &question{s: s, listener: l, pool: p, client: client, pick: p.balancer.Explain(client, unresolved)}, nil
+	return &question{s: s, listener: l, pool: p, client: client, pick: p.balancer.Explain(client, p.passedOver)}, nil
 }
 
 func (st *state) listenerNames() []string {
@@ -156,6 +160,7 @@ func (q *question) candidates() []Candidate {
 		c.Ruling = q.pool.keeper.ruling(b.Backend)
 		c.ModeSince = modeSince(overrides, q.pool.cfg.Name, b.Name)
 		c.Picked = q.pick.Backend != nil && b.Backend == q.pick.Backend
+		c.rateWait = q.pool.rateWait(b.Backend)
 		c.Excluded, c.Since = excluded(c)
 		c.Usable = c.Excluded == ""
 		if c.Usable && q.pick.Backend != nil && b.Tier > q.pick.Tier {
@@ -287,6 +292,9 @@ func (q *question) reason(e *Explanation) string {
 func (q *question) fate() string {
 	if q.pool.cfg.WhenDown == config.WhenDownUnlisten && q.pool.balancer.Usable() == 0 {
 		return "refused by the kernel (when_down is unlisten)"
+	}
+	if q.heldByRate() {
+		return "held until one is below its rate"
 	}
 	return "reset"
 }

@@ -123,6 +123,7 @@ func keepFixed(running, cfg *config.Config) (*config.Config, []config.Change) {
 	kept := *cfg
 	kept.Engine, kept.Admin = running.Engine, running.Admin
 	kept.Log.Level, kept.Log.Format = running.Log.Level, running.Log.Format
+	kept.Limits.SourceEntries = running.Limits.SourceEntries
 	fixed := config.Diff(&kept, cfg)
 	for i := range fixed {
 		fixed[i].Restart = true

@@ -10,6 +10,7 @@ import (
 
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/splice"
 	"github.com/rs/zerolog"
 )
@@ -41,6 +42,12 @@ type Server struct {
 	numbers atomic.Uint32 // of listeners, given out for the IDs of sessions
 	ear     *ear
 
+	sources     atomic.Pointer[limit.Sources] // of all listeners; nil while no limit needs it
+	ceiling     limit.Ceiling
+	memoryLimit int64 // the runtime's, without ours
+
+	watchMemory, tellRefusals, watchFiles func() // start what runs in the background, once
+
 	background sync.WaitGroup // monitor, resolver, what was removed
 	ctx        context.Context
 	cancel     context.CancelFunc
@@ -69,12 +76,21 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		stop:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.memoryLimit = currentMemoryLimit()
+	s.watchMemory = s.onDemand(s.runMemoryWatch)
+	s.tellRefusals = s.onDemand(s.runRefused)
+	s.watchFiles = s.onDemand(s.watchLists)
 	s.file, s.overrides = cfg, &overrides{}
 	if err := s.recall(); err != nil {
 		return nil, err
 	}
 	s.state.Store(&state{cfg: &config.Config{}})
 	return s, nil
+}
+
+// onDemand answers what starts run in the background, the first time it is called.
+func (s *Server) onDemand(run func(context.Context)) (start func()) {
+	return sync.OnceFunc(func() { s.background.Go(func() { run(s.ctx) }) })
 }
 
 // Run starts everything and returns when Shutdown has taken it down again, with
@@ -178,7 +194,7 @@ func (s *Server) acceptPaused(err error) {
 func (s *Server) announce() {
 	b := s.budget
 	s.log.Info().Str("engine", s.engineType()).Int("loops", len(s.engine.Stats())).
-		Uint64("open_files", b.files).Int("max_connections", b.sessions).Msg("started")
+		Uint64("open_files", b.files).Int("max_connections", s.gate.Limit()).Msg("started")
 	s.publish(Event{Kind: EventLifetime, New: "started"})
 	b.warn(s.start, s.log)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/splice"
 )
@@ -16,11 +17,13 @@ import (
 type (
 	Durations = proxy.Durations
 	Cause     = proxy.Cause
+	Refusal   = proxy.Refusal
 )
 
 const (
 	DurationBuckets = proxy.Buckets
 	NumCauses       = proxy.NumCauses
+	NumRefusals     = proxy.NumRefusals
 )
 
 // DurationBound is the upper bound of a bucket of Durations: 2 to the answer, in
@@ -38,6 +41,7 @@ type Snapshot struct {
 	Listeners []ListenerSnapshot
 	Pools     []PoolSnapshot
 	Loops     []splice.LoopStats
+	Sources   limit.SourceStats // zero while no limit needs them
 }
 
 // ListenerSnapshot is one listener.
@@ -54,6 +58,12 @@ type ListenerSnapshot struct {
 	Up, Down uint64
 	Retries  uint64
 	Duration Durations // of ended sessions
+
+	Limited bool                // it has, or had, limits or an access list that the next four tell of
+	Held    int                 // clients that wait for a limit of the listener now
+	Refused [NumRefusals]uint64 // clients that were reset, by Refusal
+	DryRun  [NumRefusals]uint64 // that would have been, but for a dry run
+	Delayed [NumRefusals]uint64 // that were held, by the limit that they met first
 }
 
 // PoolSnapshot is one pool. Its counts are those of the backends, removed ones too.
@@ -108,6 +118,9 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	snap := Snapshot{
 		Stopping: s.stopping.Load(), Engine: s.engineType(), Sessions: s.gate.Used(), Limit: s.gate.Limit(), Loops: s.engine.Stats(),
+	}
+	if t := s.sources.Load(); t != nil {
+		snap.Sources = t.Stats()
 	}
 	s.leaving.mu.Lock()
 	defer s.leaving.mu.Unlock()
@@ -176,6 +189,11 @@ func (l *listener) snapshot() ListenerSnapshot {
 	}
 	for i := range f.Ended {
 		snap.Ended[i] = f.Ended[i].Load()
+	}
+	snap.Held, snap.Limited = f.Held(), f.Conf().Admission != nil
+	for i := range f.Refused {
+		snap.Refused[i], snap.DryRun[i], snap.Delayed[i] = f.Refused[i].Load(), f.DryRun[i].Load(), f.Delayed[i].Load()
+		snap.Limited = snap.Limited || snap.Refused[i]+snap.DryRun[i]+snap.Delayed[i] > 0
 	}
 	return snap
 }

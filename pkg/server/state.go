@@ -39,9 +39,10 @@ type pool struct {
 
 // listener is a configured listener, running.
 type listener struct {
-	cfg   *config.Listener
-	front *proxy.Listener
-	bound []bound
+	cfg    *config.Listener
+	front  *proxy.Listener
+	bound  []bound
+	access *accessList // nil: none; replaced when its files change
 }
 
 // bound is one socket address of a listener. A configured address that is a host

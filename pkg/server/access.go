@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"time"
+
+	"github.com/limeload/limeload/pkg/access"
+	"github.com/limeload/limeload/pkg/config"
+)
+
+// listsEvery is how often the files of access lists are looked at. A file that has
+// changed is read when it looks the same twice in a row, so that one that is being
+// written is not read half.
+const listsEvery = time.Second
+
+// accessList is the access list of a listener, as it was read.
+type accessList struct {
+	*access.List
+	from   access.Source // what the configuration itself says
+	deny   bool          // those whom no rule matches
+	config config.Access
+	files  []os.FileInfo // as they were before they were read
+
+	seen   []os.FileInfo // at the last look
+	failed []os.FileInfo // as they were when reading them failed
+}
+
+// readAccess reads the lists of listener i of cfg. What has not changed since was, the
+// listener before, is not read again; nor is anything where cfg is only overrides over
+// the same file, so that nobody has to mend a list before they can drain a backend. It
+// is nil for a listener without lists. The error tells the file and the line.
+func readAccess(was *listener, cfg *config.Config, i int) (*accessList, error) {
+	c := &cfg.Listeners[i]
+	if c.Access.IsZero() {
+		return nil, nil
+	}
+	if was != nil && was.cfg == c {
+		return was.access, nil
+	}
+	a := &accessList{config: c.Access, deny: c.Access.DenyOthers(), from: inlineRules(cfg, i)}
+	a.files = a.look()
+	if was != nil && was.access.equal(a) {
+		return was.access, nil
+	}
+	if err := a.read(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// CheckAccess reads the files of all access lists and answers every problem of them,
+// a line each.
+func CheckAccess(cfg *config.Config) error {
+	var wrong []error
+	for i := range cfg.Listeners {
+		if _, err := readAccess(nil, cfg, i); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// inlineRules are those that are written in the configuration.
+func inlineRules(cfg *config.Config, i int) access.Source {
+	c := &cfg.Listeners[i].Access
+	var from access.Source
+	for n, p := range c.Deny {
+		file, line := cfg.Where(fmt.Sprintf("listener[%d].access.deny[%d]", i, n))
+		from.Name, from.Rules = file, append(from.Rules, access.Rule{Prefix: p, Deny: true, Line: line})
+	}
+	for n, p := range c.Allow {
+		file, line := cfg.Where(fmt.Sprintf("listener[%d].access.allow[%d]", i, n))
+		from.Name, from.Rules = file, append(from.Rules, access.Rule{Prefix: p, Line: line})
+	}
+	return from
+}
+
+// paths are the files, those that deny first.
+func (a *accessList) paths() []string {
+	return append(append([]string{}, a.config.DenyFiles...), a.config.AllowFiles...)
+}
+
+// look asks the system about the files; nil for one that is not there.
+func (a *accessList) look() []os.FileInfo {
+	var all []os.FileInfo
+	for _, path := range a.paths() {
+		info, err := os.Stat(path)
+		if err != nil {
+			info = nil
+		}
+		all = append(all, info)
+	}
+	return all
+}
+
+// read reads all files, or none: the list stays what it was if there is an error.
+func (a *accessList) read() error {
+	sources := []access.Source{a.from}
+	var wrong []error
+	for n, path := range a.paths() {
+		listed, err := config.LoadPrefixes(path)
+		if err != nil {
+			var lines config.Problems // which name the file
+			if !errors.As(err, &lines) {
+				err = fmt.Errorf("access list: %w", err)
+			}
+			wrong = append(wrong, err)
+			continue
+		}
+		s := access.Source{Name: path, Rules: make([]access.Rule, len(listed))}
+		for i, p := range listed {
+			s.Rules[i] = access.Rule{Prefix: p.Prefix, Deny: n < len(a.config.DenyFiles), Line: p.Line}
+		}
+		sources = append(sources, s)
+	}
+	if wrong != nil {
+		return errors.Join(wrong...)
+	}
+	a.List = access.New(a.deny, sources...)
+	return nil
+}
+
+// equal reports whether a, which may be nil, was read from the same as b will be.
+func (a *accessList) equal(b *accessList) bool {
+	return a != nil && reflect.DeepEqual(a.config, b.config) && reflect.DeepEqual(a.from, b.from) && sameFiles(a.files, b.files)
+}
+
+// sameFiles reports whether files look as if nobody had touched them. One that cannot
+// be asked about is never the same.
+func sameFiles(a, b []os.FileInfo) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] == nil || b[i] == nil || a[i].Size() != b[i].Size() || !a[i].ModTime().Equal(b[i].ModTime()) || !os.SameFile(a[i], b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// watchLists reads the files of access lists again when they change, until ctx ends.
+func (s *Server) watchLists(ctx context.Context) {
+	select {
+	case <-s.started: // until then they are being read for the first time
+	case <-ctx.Done():
+		return
+	}
+	tick := time.NewTicker(listsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.refreshLists()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) refreshLists() {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	st := s.state.Load()
+	for _, l := range st.listeners {
+		if l.access != nil && l.access.due() {
+			s.refreshList(st, l)
+		}
+	}
+}
+
+// due reports whether the files have changed, and look the same as last time.
+func (a *accessList) due() bool {
+	now := a.look()
+	settled := sameFiles(now, a.seen) || missing(now) && missing(a.seen)
+	a.seen = now
+	return settled && !sameFiles(now, a.files) && !(a.failed != nil && (sameFiles(now, a.failed) || missing(now) && missing(a.failed)))
+}
+
+// missing reports whether one of the files is not there.
+func missing(files []os.FileInfo) bool {
+	for _, f := range files {
+		if f == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// refreshList needs applying. A file with an error changes nothing.
+func (s *Server) refreshList(st *state, l *listener) {
+	next := *l.access
+	next.files, next.failed = next.seen, nil
+	if err := next.read(); err != nil {
+		l.access.failed = next.files
+		s.log.Error().Str("listener", l.cfg.Name).Err(err).Msg("access list not changed")
+		s.publish(Event{Kind: EventReload, Listener: l.cfg.Name, Reason: "access list not changed: " + err.Error()})
+		return
+	}
+	was := l.access.Len()
+	l.access = &next
+	l.front.Configure(s.conf(st, l))
+	s.log.Info().Str("listener", l.cfg.Name).Int("old", was).Int("new", next.Len()).Msg("access list changed")
+	s.publish(Event{
+		Kind: EventReload, Listener: l.cfg.Name, Old: fmt.Sprint(was), New: fmt.Sprint(next.Len()),
+		Reason: "access list changed: number of networks",
+	})
+}

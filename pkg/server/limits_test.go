@@ -1,0 +1,209 @@
+package server
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/limeload/limeload/pkg/proxy"
+	"github.com/rs/zerolog"
+)
+
+// limited is a server whose listener has these tables.
+func limited(t *testing.T, tables string) *Server {
+	t.Helper()
+	return start(t, parse(t, `
+[[listener]]
+name = "front"
+listen = ["127.0.0.1:0"]
+pool = "pool"
+%s
+[[pool]]
+name = "pool"
+health = { type = "none" }
+backend = [{ address = %q }]
+`, tables, newEcho(t, "127.0.0.1:0").Addr()))
+}
+
+// A refusal is counted, told as an event once in a while, and foreseen by Refusal.
+func TestRefusalIsToldAndForeseen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "deny.txt")
+	if err := os.WriteFile(file, []byte("\n192.0.2.0/24\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := limited(t, `
+access = { deny = ["198.51.100.0/24"], deny_files = ["`+file+`"] }
+limits = { source = { connections = 1 } }`)
+	for client, want := range map[string][2]string{
+		"192.0.2.9":        {"access-denied", "deny 192.0.2.0/24 (" + file + ":2)"},
+		"::ffff:192.0.2.9": {"access-denied", "deny 192.0.2.0/24 (" + file + ":2)"},
+		"198.51.100.9":     {"access-denied", "deny 198.51.100.0/24 (test.toml:7)"},
+		"127.0.0.1":        {"", ""},
+	} {
+		if name, rule, err := s.Refusal("front", netip.MustParseAddr(client)); name != want[0] || rule != want[1] || err != nil {
+			t.Errorf("%s: got %q, %q, %v; want %q", client, name, rule, err, want)
+		}
+	}
+	if _, _, err := s.Refusal("back", netip.Addr{}); err == nil {
+		t.Error("an unknown listener: got no error")
+	}
+
+	c := dial(t, s)
+	defer c.Close()
+	if err := exchange(c); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := ask(s); err == nil {
+			t.Error("a second session of the source was served")
+		}
+	}
+	want := "127.0.0.1/32 has 1 of 1 sessions"
+	if name, rule, _ := s.Refusal("front", netip.MustParseAddr("127.0.0.1")); name != "limit-source-connections" || rule != want {
+		t.Errorf("got %q, %q; want %q", name, rule, want)
+	}
+	snap := s.Snapshot()
+	if n := snap.Listeners[0].Refused[proxy.LimitSourceConnections]; n != 3 || snap.Sources.Entries != 1 {
+		t.Errorf("%d refused, %d sources; want 3 and 1", n, snap.Sources.Entries)
+	}
+	eventually(t, "the event", func() bool {
+		events, _ := s.Events(0)
+		for _, e := range events {
+			if e.Kind == EventRefused && e.Listener == "front" && strings.HasPrefix(e.Reason, "limit-source-connections: ") && strings.Contains(e.Reason, "127.0.0.1") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// An explanation names the rule, and the backends that are above their rate.
+func TestExplainLimits(t *testing.T) {
+	s := start(t, parse(t, `
+[[listener]]
+name = "front"
+listen = ["127.0.0.1:0"]
+pool = "pool"
+access = { deny = ["192.0.2.0/24"] }
+[[pool]]
+name = "pool"
+algorithm = "first"
+health = { type = "none" }
+limits = { rate = 1, burst = 1 }
+backend = [{ name = "a", address = %q }, { name = "b", address = %q }]
+`, newEcho(t, "127.0.0.1:0").Addr(), newEcho(t, "127.0.0.1:0").Addr()))
+	e, err := s.Explain("front", netip.MustParseAddr("192.0.2.9"))
+	if err != nil || e.RefusedBy != "access-denied: deny 192.0.2.0/24 (test.toml:6)" {
+		t.Errorf("got %+v, %v; want the rule", e, err)
+	}
+	var one, both *Explanation
+	for quick := false; !quick; { // a machine that takes a second for this has given the tokens back
+		time.Sleep(time.Second)
+		began := time.Now()
+		ask(s)
+		one, _ = s.Explain("front", netip.MustParseAddr("127.0.0.1"))
+		ask(s)
+		both, _ = s.Explain("front", netip.MustParseAddr("127.0.0.1"))
+		quick = time.Since(began) < time.Second
+	}
+	if one.Backend != "b" || !strings.HasPrefix(one.Candidates[0].Excluded, "rate: ") {
+		t.Errorf("got %s, and of a %q; want b, since a is above its rate", one.Backend, one.Candidates[0].Excluded)
+	}
+	if both.Backend != "" || !strings.Contains(both.Reason, "held until one is below its rate") {
+		t.Errorf("got %q, %q; want no backend until one is below its rate", both.Backend, both.Reason)
+	}
+}
+
+// A list that has got an error stops a reload, but not what a person does meanwhile.
+func TestOverridesOverABrokenList(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "deny.txt")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("192.0.2.0/24\n")
+	s := limited(t, `access = { deny_files = ["`+file+`"] }`)
+	write("192.0.2.0/33\n")
+	weight := 7
+	if err := s.SetBackend(t.Context(), "pool", s.Snapshot().Pools[0].Backends[0].Name, Settings{Weight: &weight}); err != nil {
+		t.Errorf("a weight: got %v; want it changed", err)
+	}
+	again := *s.file
+	again.Listeners = slices.Clone(again.Listeners) // as read anew
+	if _, err := s.Apply(t.Context(), &again); err == nil || !strings.Contains(err.Error(), file+":1: ") {
+		t.Errorf("a reload: got %v; want the file and the line", err)
+	}
+	if name, _, _ := s.Refusal("front", netip.MustParseAddr("192.0.2.9")); name != "access-denied" {
+		t.Errorf("the list of before: got %q; want it in force", name)
+	}
+}
+
+// The size of the table of sources cannot change while its places are in use.
+func TestSourceEntriesStay(t *testing.T) {
+	s := limited(t, "limits = { source = { connections = 1 } }")
+	table := s.sources.Load()
+	next := *s.file
+	next.Limits.SourceEntries, next.Limits.MaxConnections = 5000, 9
+	changes, err := s.Apply(t.Context(), &next)
+	if err != nil || len(changes) != 2 || changes[0].Path != "limits.max_connections" || changes[0].Restart || !changes[1].Restart {
+		t.Errorf("got %v, %v; want max_connections changed, and source_entries to wait for a restart", changes, err)
+	}
+	if s.sources.Load() != table || s.gate.Limit() != 9 {
+		t.Errorf("another table, or a limit of %d; want the same table, and 9", s.gate.Limit())
+	}
+}
+
+// A flood is told of once in a while, with how many there were, and at the end with
+// the rest.
+func TestRefusalsAreToldInTurns(t *testing.T) {
+	l := proxy.NewListener("front", zerolog.Nop(), proxy.Conf{})
+	var told tally
+	start := time.Unix(0, 0)
+	for _, step := range []struct {
+		name   string
+		at     time.Duration
+		met    uint64
+		rest   bool
+		counts []uint64
+	}{
+		{"nothing", 0, 0, false, nil},
+		{"the first", time.Second, 7, false, []uint64{7}},
+		{"a moment later", 2 * time.Second, 100, false, nil},
+		{"still", 5 * time.Second, 100, false, nil},
+		{"after the pause", 6 * time.Second, 1, false, []uint64{201}},
+		{"no more", 20 * time.Second, 0, false, nil},
+		{"another", 21 * time.Second, 2, false, []uint64{2}},
+		{"the rest", 22 * time.Second, 3, true, []uint64{3}},
+	} {
+		l.Refused[proxy.LimitRate].Add(step.met)
+		var counts []uint64
+		for _, n := range told.due(l, start.Add(step.at), step.rest) {
+			if n.refusal != proxy.LimitRate || n.dryRun {
+				t.Errorf("%s: told of %v", step.name, n)
+			}
+			counts = append(counts, n.count)
+		}
+		if !slices.Equal(counts, step.counts) {
+			t.Errorf("%s: told of %v; want %v", step.name, counts, step.counts)
+		}
+	}
+	l.DryRun[proxy.LimitRate].Add(1)
+	if due := told.due(l, start.Add(23*time.Second), false); len(due) != 1 || !due[0].dryRun {
+		t.Errorf("a dry run is told of as %v; want on its own", due)
+	}
+}
+
+// The process's limit is the lower one of two.
+func TestProcessLimit(t *testing.T) {
+	for _, c := range []struct{ fits, configured, want int }{{100, 0, 100}, {100, 50, 50}, {100, 200, 100}, {0, 50, 50}, {0, 0, 0}} {
+		if got := (&budget{sessions: c.fits}).limit(c.configured); got != c.want {
+			t.Errorf("%d fit, %d configured: got %d; want %d", c.fits, c.configured, got, c.want)
+		}
+	}
+}
