@@ -28,7 +28,7 @@ bytes both ways without copying them through user space.
 	}
 	root.SetVersionTemplate("limeload {{.Version}}\n")
 	root.AddCommand(newServe(), newCheck(), newValidate(), newDemo())
-	root.AddCommand(newStatus(), newBackends(), newSessions(), newReload(), newEvents(), newExplain(), newConfig())
+	root.AddCommand(newStatus(), newBackends(), newSessions(), newReload(), newEvents(), newExplain(), newConfig(), newTop())
 	strictArgs(root)
 	return root
 }

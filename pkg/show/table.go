@@ -39,13 +39,17 @@ func (t *Table) Row(cells ...string) {
 	t.rows = append(t.rows, row)
 }
 
-// Write writes the table. A last column without any text is left out.
+// Write writes the table. A last column without any text is left out, unless there are no
+// rows at all.
 func (t *Table) Write(w io.Writer) error {
 	widths := make([]int, len(t.columns))
 	for i, c := range t.columns {
 		widths[i] = utf8.RuneCountInString(c)
 	}
-	shown := len(t.columns) - 1
+	shown := len(t.columns)
+	if len(t.rows) > 0 {
+		shown--
+	}
 	for _, row := range t.rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))

@@ -31,6 +31,18 @@ func Cut(s string, width int) string {
 	return string(r[:width-1]) + "…"
 }
 
+// CutFront is Cut that keeps the end, where names of one kind differ.
+func CutFront(s string, width int) string {
+	r := []rune(s)
+	switch {
+	case width <= 0:
+		return ""
+	case len(r) <= width:
+		return s
+	}
+	return "…" + string(r[len(r)-width+1:])
+}
+
 // Pad is s in exactly width characters, cut or with spaces behind it; before it where
 // right is set.
 func Pad(s string, width int, right bool) string {

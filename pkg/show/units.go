@@ -15,8 +15,7 @@ func Bytes(n float64) string {
 	return scaled(n, 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"})
 }
 
-// scaled has three digits at most, of which one after the point below ten. Fractions of
-// one are shown only below ten, and not for what is whole.
+// scaled has three digits at most, below ten one of them after the point unless that is 0.
 func scaled(n, step float64, units []string) string {
 	if math.IsNaN(n) || n < 0 {
 		return "-"
@@ -26,10 +25,12 @@ func scaled(n, step float64, units []string) string {
 	for ; math.Round(n) >= 1000 && unit < len(units)-1; unit++ {
 		n /= step
 	}
-	if n < 9.95 && n != math.Trunc(n) {
-		return strconv.FormatFloat(n, 'f', 1, 64) + units[unit]
+	if n < 9.95 {
+		n = math.Round(n*10) / 10
+	} else {
+		n = math.Round(n)
 	}
-	return strconv.FormatFloat(math.Round(n), 'f', 0, 64) + units[unit]
+	return strconv.FormatFloat(n, 'f', -1, 64) + units[unit]
 }
 
 // Seconds is a duration in two units at most: 0s, 850ms, 4s, 3m12s, 5h7m, 2d4h.
