@@ -19,7 +19,7 @@ const fixedLines = 8
 func (m *model) screen() []line {
 	lines := m.process()
 	if m.frame == nil {
-		return m.fit(append(lines, line{{m.waiting(), plain}}))
+		return m.fit(lines)
 	}
 	nb, ns := share(len(m.frame.rows), len(m.frame.sessions.Sessions), m.height-fixedLines)
 	lines = append(lines, m.backendLines(nb)...)
@@ -47,6 +47,7 @@ func share(backends, sessions, space int) (nb, ns int) {
 	return nb, min(sessions, space-nb)
 }
 
+// waiting is what happens while there is nothing new to show.
 func (m *model) waiting() string {
 	if m.err != nil {
 		return "trying again every " + show.Seconds(m.interval.Seconds())
@@ -59,10 +60,10 @@ func (m *model) process() []line {
 	head := line{{"limeload  ", lime}}
 	switch {
 	case m.err != nil:
-		head = append(head, span{"NO ANSWER  ", bad}, span{show.Clean(m.err.Error()), plain})
-		return []line{head, {}, {}}
+		head = append(head, span{"NO ANSWER", bad}, span{"  " + m.waiting(), plain})
+		return []line{head, {}, {{show.Clean(m.err.Error()), bad}}}
 	case m.frame == nil:
-		return []line{head, {}, {}}
+		return []line{append(head, span{m.waiting(), plain}), {}, {}}
 	}
 	s := &m.frame.status
 	if s.Ready {
