@@ -17,14 +17,17 @@ import (
 func Run(ctx context.Context, api *client.Client, interval time.Duration, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the poll that is under way
-	_, err := tea.NewProgram(newModel(ctx, api, interval), tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out)).Run()
-	switch {
-	case errors.Is(err, tea.ErrInterrupted), errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil:
+	return hold(ctx, newModel(ctx, api, interval), in, out)
+}
+
+// hold has bubbletea hold the terminal for m. A panic in m is an error, after the terminal is as it was.
+func hold(ctx context.Context, m tea.Model, in io.Reader, out io.Writer) error {
+	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out)).Run()
+	asked := errors.Is(err, tea.ErrInterrupted) || errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil
+	if err == nil || asked && !errors.Is(err, tea.ErrProgramPanic) {
 		return nil
-	case err != nil:
-		return fmt.Errorf("terminal: %w", err)
 	}
-	return nil
+	return fmt.Errorf("terminal: %w", err)
 }
 
 // Print writes one frame as text, for what is not a terminal: every backend, and the first
