@@ -10,10 +10,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/limeload/limeload/pkg/client"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // sample is a frame with backends and sessions.
 func sample(backends, sessions int) *frame {
