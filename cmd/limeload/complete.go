@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,16 +42,21 @@ func (r *remote) names(typed string, ask func(context.Context, *client.Client) (
 	return fit, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeBackends offers POOL/BACKEND, and BACKEND alone to who begins to type one.
+// completeBackends offers POOL/BACKEND, and BACKEND alone to who begins to type one, but
+// none that is given already.
 func (r *remote) completeBackends(_ *cobra.Command, given []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return r.names(typed, func(ctx context.Context, api *client.Client) (all []cobra.Completion, err error) {
 		pools, err := api.Pools(ctx)
 		for i := range pools {
 			for j := range pools[i].Backends {
 				b := &pools[i].Backends[j]
+				at := client.Place{Pool: pools[i].Name, Backend: b.Name}
+				if slices.Contains(given, at.String()) || slices.Contains(given, b.Name) {
+					continue
+				}
 				about := show.Clean(fmt.Sprintf("%s, %s, %d active", b.Health, b.Mode, b.Active))
-				all = append(all, cobra.CompletionWithDesc(client.Place{Pool: pools[i].Name, Backend: b.Name}.String(), about))
-				if at, err := client.Find(pools, b.Name); err == nil && typed != "" && at.Pool == pools[i].Name {
+				all = append(all, cobra.CompletionWithDesc(at.String(), about))
+				if found, err := client.Find(pools, b.Name); err == nil && typed != "" && found == at {
 					all = append(all, cobra.CompletionWithDesc(b.Name, about))
 				}
 			}

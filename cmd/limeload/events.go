@@ -29,30 +29,36 @@ func newEvents() *cobra.Command {
 		Use:   "events [-f] [--after ID] [-n NUMBER]",
 		Short: "Tell what happened, and with -f what happens",
 		Long: `Tell what happened: changes of health and mode, overrides, reloads, listeners that opened
-and closed. limeload keeps the latest 1024 events. With -f it goes on as they happen
-until it is interrupted, also over a restart of limeload.
+and closed. limeload keeps the latest 1024 events. With -f it begins with the latest 10,
+unless -n or --after say otherwise, and goes on as they happen until it is interrupted,
+also over a restart of limeload.
 
 With -o json and -f each line is one event, else all of them are one array.`,
 		Example: `  limeload events -n 20
   limeload events -f`,
 		Args: cobra.NoArgs,
-		RunE: r.run(func(c *call) error {
-			if o.last < 0 {
-				return usage(fmt.Errorf("--last %d: want 0 or more", o.last))
-			}
-			if o.follow {
-				return followEvents(c, &o, r.json())
-			}
-			return listEvents(c, &o, r.json())
-		}),
 	}
 	r.flags(c.Flags())
 	f := c.Flags()
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with events as they happen")
 	f.Uint64Var(&o.after, "after", 0, "only events after the one with this `ID`")
 	f.IntVarP(&o.last, "last", "n", 0, "begin with the latest `number` of those that are kept; 0 = all")
+	c.RunE = r.run(func(c *call) error {
+		switch {
+		case o.last < 0:
+			return usage(fmt.Errorf("--last %d: want 0 or more", o.last))
+		case !o.follow:
+			return listEvents(c, &o, r.json())
+		case !f.Changed("last") && !f.Changed("after"):
+			o.last = followFrom
+		}
+		return followEvents(c, &o, r.json())
+	})
 	return c
 }
+
+// followFrom is how many events that were before are told before those to come.
+const followFrom = 10
 
 // listEvents tells of the events that are kept.
 func listEvents(c *call, o *eventOptions, asJSON bool) error {
