@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -266,5 +265,3 @@ func removeBackends(c *call, force bool, w *waiting, asJSON bool) error {
 	}
 	return w.untilIdle(c, where)
 }
-
-var errTimeoutAlone = errors.New("--timeout needs --wait")

@@ -33,7 +33,7 @@ func (w *waiting) check() error {
 	case w.timeout < 0:
 		return usage(fmt.Errorf("--timeout %s: want 0s or more", w.timeout))
 	case w.timeout > 0 && !w.wait:
-		return usage(errTimeoutAlone)
+		return usage(errors.New("--timeout needs --wait"))
 	}
 	return nil
 }

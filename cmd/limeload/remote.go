@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// requestTimeout is how long the admin API may take for one answer; it gives up
-// on writing one after the same time.
+// requestTimeout is how long the admin API may take for one answer. The server gives up
+// on it after the same time.
 const requestTimeout = 30 * time.Second
 
 // remote is what the commands over the admin API have in common: where it is, and

@@ -97,8 +97,8 @@ func listSessions(c *call, q client.SessionQuery, asJSON bool) error {
 	return nil
 }
 
-// checkNames has a filter for what does not exist told, where the API would find
-// nothing. It makes the name of a backend that of one pool's.
+// checkNames refuses to look for what does not exist: the API would answer that it has
+// no sessions. A backend's name becomes that of one pool's backend.
 func (c *call) checkNames(q *client.SessionQuery) error {
 	if q.Listener != "" {
 		all, err := c.Listeners(c.ctx)

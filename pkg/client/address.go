@@ -15,6 +15,10 @@ import (
 // Default stands for the socket that a server without another setting listens on.
 const Default = "default"
 
+// systemSocket is the default socket of a server that runs as root, or as a service of
+// systemd by that name.
+const systemSocket = "/run/limeload/admin.sock"
+
 // DefaultSocket is the path of the default socket, found as the server finds it: in
 // the directory that systemd made for the service, else the system's for root, else
 // the user's own. It is empty where there is none of them.
@@ -23,7 +27,7 @@ func DefaultSocket() string {
 	case os.Getenv("RUNTIME_DIRECTORY") != "":
 		return filepath.Join(os.Getenv("RUNTIME_DIRECTORY"), "admin.sock")
 	case os.Geteuid() == 0:
-		return "/run/limeload/admin.sock"
+		return systemSocket
 	case os.Getenv("XDG_RUNTIME_DIR") != "":
 		return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "limeload", "admin.sock")
 	}
@@ -44,6 +48,9 @@ type endpoint struct {
 func parseAddress(text string) (endpoint, error) {
 	if text == Default {
 		path := DefaultSocket()
+		if os.Getenv("RUNTIME_DIRECTORY") == "" { // which would be somebody's choice
+			path = existing(path, systemSocket)
+		}
 		if path == "" {
 			return endpoint{}, errors.New("admin address: there is no default socket without XDG_RUNTIME_DIR; say where with --admin")
 		}
@@ -70,6 +77,18 @@ func parseAddress(text string) (endpoint, error) {
 		host = "localhost" // :5480, as it stands in the server's configuration
 	}
 	return endpoint{shown: text, base: "http://" + net.JoinHostPort(host, port)}, nil
+}
+
+// existing is own, or the system's socket where that alone exists: a user without a server
+// of their own means the machine's, and is told if they may not use it.
+func existing(own, system string) string {
+	if _, err := os.Stat(own); err == nil {
+		return own
+	}
+	if _, err := os.Stat(system); err == nil {
+		return system
+	}
+	return own
 }
 
 func unixEndpoint(path string) endpoint {

@@ -77,6 +77,23 @@ func TestDefaultSocket(t *testing.T) {
 	}
 }
 
+// A user without a server of their own means the machine's.
+func TestTheSystemsSocket(t *testing.T) {
+	dir := t.TempDir()
+	own, system := filepath.Join(dir, "own"), filepath.Join(dir, "system")
+	if got := existing(own, system); got != own {
+		t.Errorf("neither exists: got %s; want the user's own", got)
+	}
+	for _, next := range []struct{ exists, want string }{{system, system}, {own, own}} {
+		if err := os.WriteFile(next.exists, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := existing(own, system); got != next.want {
+			t.Errorf("%s exists: got %s; want %s", next.exists, got, next.want)
+		}
+	}
+}
+
 func TestTokenFile(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
