@@ -14,18 +14,31 @@ import (
 // maxWeight is the greatest weight of a backend.
 const maxWeight = 256
 
-// mode is what a person says of a backend, and how a command explains it.
+// mode is what a person says of a backend, and how its command explains it.
 type mode struct {
-	name, short, long, waits string
+	name, short, long string
+	waits             string // for what, with --wait
 }
 
 var modes = []mode{
-	{"drain", "Give a backend no new sessions; those it has go on",
-		"Give backends no new sessions. Those they have go on for as long as they want, and\nprobes go on too.", "the last session has ended"},
-	{"ready", "Give a backend new sessions again",
-		"Give backends new sessions again. One that was in maintenance is probed at once, and\ngets sessions after the first good answer.", "new sessions can go there"},
-	{"maintenance", "Drain a backend, and do not probe it",
-		"Give backends no new sessions, and do not probe them: for work on a server that is\nto be left alone. Sessions go on for as long as they want.", "the last session has ended"},
+	{
+		name: "drain", short: "Give a backend no new sessions; those it has go on",
+		long: `Give backends no new sessions. Those they have go on for as long as they want, and
+probes go on too.`,
+		waits: "the last session has ended",
+	},
+	{
+		name: "ready", short: "Give a backend new sessions again",
+		long: `Give backends new sessions again. One that was in maintenance is probed at once, and
+gets sessions after the first good answer.`,
+		waits: "new sessions can go there",
+	},
+	{
+		name: "maintenance", short: "Drain a backend, and do not probe it",
+		long: `Give backends no new sessions, and do not probe them: for work on a server that is
+to be left alone. Sessions go on for as long as they want.`,
+		waits: "the last session has ended",
+	},
 }
 
 func newBackendsMode(r *remote, m mode) *cobra.Command {
@@ -63,9 +76,10 @@ func setMode(c *call, mode string, w *waiting, asJSON bool) error {
 
 func newBackendsWeight(r *remote) *cobra.Command {
 	return &cobra.Command{
-		Use:               "weight POOL/BACKEND WEIGHT",
-		Short:             "Change the weight of a backend",
-		Long:              "Change the weight of a backend, 0 to 256. At weight 2 it gets twice the sessions of one at\nweight 1, at 0 no new ones.",
+		Use:   "weight POOL/BACKEND WEIGHT",
+		Short: "Change the weight of a backend",
+		Long: `Change the weight of a backend, 0 to 256. At weight 2 it gets twice the sessions of one
+at weight 1, at 0 no new ones.`,
 		Example:           "  limeload backends weight postgres/pg-1 5",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: r.completeFirst(r.completeBackends),
