@@ -124,8 +124,11 @@ func followEvents(c *call, o *eventOptions, asJSON bool) error {
 		}
 		c.remark("%v; looking for it again", err)
 		now, err := c.awaitStatus()
-		if err != nil {
-			return nil // interrupted
+		switch {
+		case errors.Is(err, context.Canceled):
+			return nil
+		case err != nil:
+			return err
 		}
 		if !now.Started.Equal(process.Started) {
 			c.remark("limeload was restarted")
@@ -134,7 +137,8 @@ func followEvents(c *call, o *eventOptions, asJSON bool) error {
 	}
 }
 
-// awaitStatus waits for a server that answers, until the context ends.
+// awaitStatus waits for a server that answers, until the context ends. What a server
+// refuses, it would refuse again: the token may be another one by now.
 func (c *call) awaitStatus() (client.Status, error) {
 	for {
 		select {
@@ -142,8 +146,10 @@ func (c *call) awaitStatus() (client.Status, error) {
 		case <-c.ctx.Done():
 			return client.Status{}, c.ctx.Err()
 		}
-		if s, err := c.Status(c.ctx); err == nil {
-			return s, nil
+		s, err := c.Status(c.ctx)
+		var refused *client.Error
+		if err == nil || errors.As(err, &refused) {
+			return s, err
 		}
 	}
 }

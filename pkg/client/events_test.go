@@ -26,12 +26,17 @@ func TestReadEvents(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []uint64
-			err := readEvents(strings.NewReader(c.stream), func() {}, func(e Event) error {
+			heard := 0
+			err := readEvents(strings.NewReader(c.stream), func() { heard++ }, func(e Event) error {
 				got = append(got, e.ID)
 				return nil
 			})
 			if !slices.Equal(got, c.want) || err == nil || !strings.HasPrefix(err.Error(), c.err) {
 				t.Errorf("got %v, %v; want %v, %s", got, err, c.want, c.err)
+			}
+			// A comment is a sign of life too.
+			if lines := strings.Count(c.stream, "\n"); err == ErrStreamEnded && heard != lines {
+				t.Errorf("heard %d lines; want %d", heard, lines)
 			}
 		})
 	}

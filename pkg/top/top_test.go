@@ -140,6 +140,20 @@ func TestChangesAskFirst(t *testing.T) {
 	}
 }
 
+// Only a yes acts, and a question is asked once.
+func TestOnlyYesActs(t *testing.T) {
+	for key, want := range map[string]bool{"y": true, "Y": true, "n": false, "d": false, "enter": false, "esc": false, "q": false} {
+		m := shown(t, 1, 1)
+		press(t, m, "d")
+		if got := m.press(key) != nil; got != want {
+			t.Errorf("%s: got action %v; want %v", key, got, want)
+		}
+		if m.question != nil {
+			t.Errorf("%s: the question %q is still there", key, m.question.text)
+		}
+	}
+}
+
 // Nothing is there yet, or nothing at all: keys do no harm.
 func TestKeysWithoutRows(t *testing.T) {
 	api, err := client.New(client.Options{Address: "unix:/none"})
