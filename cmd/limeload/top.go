@@ -56,5 +56,6 @@ turns colours off.`,
 
 // interactive reports whether a person looks at a terminal that can place text.
 func interactive() bool {
-	return isatty.IsTerminal(os.Stdin.Fd()) && isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("TERM") != "dumb"
+	term := os.Getenv("TERM")
+	return isatty.IsTerminal(os.Stdin.Fd()) && isatty.IsTerminal(os.Stdout.Fd()) && term != "" && term != "dumb"
 }

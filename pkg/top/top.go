@@ -2,7 +2,6 @@ package top
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -20,14 +19,16 @@ func Run(ctx context.Context, api *client.Client, interval time.Duration, in io.
 	return hold(ctx, newModel(ctx, api, interval), in, out)
 }
 
-// hold has bubbletea hold the terminal for m. A panic in m is an error, after the terminal is as it was.
+// hold has bubbletea hold the terminal for m until m or ctx ends. The signals are ctx's. A
+// panic in m is an error, after the terminal is as it was.
 func hold(ctx context.Context, m tea.Model, in io.Reader, out io.Writer) error {
-	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out)).Run()
-	asked := errors.Is(err, tea.ErrInterrupted) || errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil
-	if err == nil || asked && !errors.Is(err, tea.ErrProgramPanic) {
-		return nil
+	p := tea.NewProgram(m, tea.WithInput(in), tea.WithOutput(out), tea.WithoutSignalHandler())
+	// In order, as a key would: with WithContext it closes the input under its own reader.
+	defer context.AfterFunc(ctx, p.Quit)()
+	if _, err := p.Run(); err != nil {
+		return fmt.Errorf("terminal: %w", err)
 	}
-	return fmt.Errorf("terminal: %w", err)
+	return nil
 }
 
 // Print writes one frame as text, for what is not a terminal: every backend, and the first
