@@ -76,7 +76,28 @@ func listBackends(c *call, pool string, asJSON bool) error {
 	if asJSON {
 		return c.writeJSON(rows)
 	}
-	return backendTable(rows).Write(c.out)
+	if err := backendTable(rows).Write(c.out); err != nil {
+		return err
+	}
+	return remarkAbsent(c, pools)
+}
+
+// remarkAbsent tells of the overrides of backends that are in no table.
+func remarkAbsent(c *call, pools []client.Pool) error {
+	overrides, err := c.Overrides(c.ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range overrides {
+		at := show.Clean(client.Place{Pool: o.Pool, Backend: o.Backend}.String())
+		switch shown := slices.ContainsFunc(pools, func(p client.Pool) bool { return p.Name == o.Pool }); {
+		case shown && o.Removed:
+			c.remark("%s was removed by hand; limeload reload --reset-overrides brings it back", at)
+		case shown && o.Idle:
+			c.remark("%s is not in the file any more; its override (%s) counts if it comes back", at, overrideOf(&o.Override))
+		}
+	}
+	return nil
 }
 
 func backendTable(rows []backendJSON) *show.Table {

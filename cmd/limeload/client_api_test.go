@@ -61,8 +61,7 @@ func describe(t *testing.T) *description {
 // the API has by now belongs off the list.
 var ahead = strings.Fields(`
 	breaker breaker_until ejections role held timeline lag_bytes lag_seconds server_version
-	quorum split refusing leaving removed persisted idle restart overridden state_file
-	refused refused_dry_run delayed dry_run reset_overrides`)
+	quorum split refusing refused refused_dry_run delayed`)
 
 // The client's types are the API's, field by field, in both directions: what one of them
 // gains or loses, the other must.
@@ -85,6 +84,7 @@ func TestClientKnowsTheAPI(t *testing.T) {
 		{"get", "/api/v1/sessions", nil, client.Sessions{}},
 		{"delete", "/api/v1/sessions/{id}", nil, nil},
 		{"post", "/api/v1/reload", nil, []client.Change{}},
+		{"get", "/api/v1/overrides", nil, []client.BackendOverride{}},
 		{"get", "/api/v1/explain", nil, client.Explanation{}},
 		{"get", "/api/v1/events", nil, []client.Event{}},
 		{"get", "/api/v1/history", nil, client.History{}},

@@ -101,6 +101,13 @@ type Override struct {
 	Idle           bool   `json:"idle,omitempty"`      // without effect: the file has no such backend
 }
 
+// BackendOverride is an Override with whose it is.
+type BackendOverride struct {
+	Pool    string `json:"pool"`
+	Backend string `json:"backend"`
+	Override
+}
+
 // NewBackend is a backend to add.
 type NewBackend struct {
 	Address        string `json:"address"`

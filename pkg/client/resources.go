@@ -61,6 +61,11 @@ func (c *Client) KillBackend(ctx context.Context, pool, name string) (int, error
 	return out.Killed, err
 }
 
+// Overrides lists what a person changed, of removed backends too.
+func (c *Client) Overrides(ctx context.Context) (all []BackendOverride, err error) {
+	return all, c.get(ctx, resource("overrides"), nil, &all)
+}
+
 // SessionQuery says which sessions are wanted; what is empty does not matter.
 type SessionQuery struct {
 	Listener, Pool, Backend string
