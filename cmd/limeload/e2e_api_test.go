@@ -19,6 +19,7 @@ import (
 // operator talks to the admin API of a running program, as curl does.
 type operator struct {
 	t      *testing.T
+	socket string
 	client http.Client
 }
 
@@ -26,7 +27,7 @@ type operator struct {
 func serveOperated(t *testing.T, engine, config string) (*limeload, *operator) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "admin.sock")
-	o := &operator{t: t}
+	o := &operator{t: t, socket: socket}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}

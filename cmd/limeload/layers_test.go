@@ -38,7 +38,7 @@ const leaves = "splice balancer healthcheck pkg/config pkg/access pkg/limit "
 // from pkg/server on down knows a library for metrics, and only a driver or a
 // command may.
 var layers = []layer{
-	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/client pkg/server pkg/logqueue pkg/watch", "*"},
+	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/top pkg/show pkg/client pkg/server pkg/logqueue pkg/watch", "*"},
 	{"cmd/limebench", leaves + "pkg/demo pkg/client pkg/server splice/loadgen", "*"},
 
 	{"pkg/demo", leaves + "pkg/admin pkg/metrics pkg/client pkg/server splice/loadgen", "*"},
@@ -47,6 +47,9 @@ var layers = []layer{
 	{"pkg/check", leaves + "pkg/server", ""},
 	{"pkg/admin/dashboard", "", ""},
 	{"pkg/soak", leaves + "pkg/proxy pkg/server", "*"},
+
+	{"pkg/top", "pkg/show pkg/client", "charm.land/bubbletea/v2"},
+	{"pkg/show", "", ""},
 
 	{"pkg/client", leaves, ""},
 

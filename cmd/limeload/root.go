@@ -27,9 +27,20 @@ bytes both ways without copying them through user space.
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate("limeload {{.Version}}\n")
-	root.AddCommand(newServe(), newCheck(), newValidate(), newDemo())
+	group(root, "run", "Run it:", newServe(), newCheck(), newValidate(), newDemo())
+	group(root, "operate", "Operate it while it runs:",
+		newStatus(), newBackends(), newSessions(), newExplain(), newEvents(), newTop(), newConfig(), newReload())
 	strictArgs(root)
 	return root
+}
+
+// group adds commands that the help shows under a title.
+func group(root *cobra.Command, id, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, c := range commands {
+		c.GroupID = id
+	}
+	root.AddCommand(commands...)
 }
 
 // strictArgs makes a wrong argument of cobra's own commands a usage error, as it is

@@ -98,3 +98,13 @@ func differ(a, b byte) int {
 	}
 	return 1
 }
+
+// DidYouMean is the end of a sentence about a word that is none of the candidates: "; did
+// you mean X?" or, where nothing comes close, "; want one of" them all. It is empty where
+// they are too many, or none.
+func DidYouMean(word string, candidates []string) string {
+	if len(candidates) == 0 {
+		return ""
+	}
+	return didYouMean(word, candidates)
+}

@@ -1,0 +1,181 @@
+//go:build linux
+
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// terminal is a terminal of 80 columns and 24 lines in which a program runs.
+type terminal struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	end  *os.File // of who sits before it
+	own  *os.File // of the program; open here so that it outlives the program
+	done chan struct{}
+
+	mu     sync.Mutex
+	output bytes.Buffer
+}
+
+// openTop runs limeload top in a terminal.
+func openTop(t *testing.T, socket string, env ...string) *terminal {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, own, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pty.Setsize(end, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+		t.Fatal(err)
+	}
+	x := &terminal{t: t, end: end, own: own, done: make(chan struct{})}
+	x.cmd = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), "top", "--interval", "100ms", "--admin", "unix:"+socket)
+	x.cmd.Env = append(append(os.Environ(), "TERM=xterm-256color", "GORACE=atexit_sleep_ms=0"), env...)
+	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = own, own, own
+	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := x.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go x.read()
+	t.Cleanup(func() {
+		x.cmd.Process.Kill()
+		x.cmd.Wait()
+		own.Close()
+		end.Close()
+		<-x.done
+	})
+	return x
+}
+
+// read takes what the program writes until the terminal is closed.
+func (x *terminal) read() {
+	defer close(x.done)
+	buf := make([]byte, 4096)
+	for {
+		n, err := x.end.Read(buf)
+		x.mu.Lock()
+		x.output.Write(buf[:n])
+		x.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (x *terminal) written() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.output.String()
+}
+
+func (x *terminal) await(text string) {
+	x.t.Helper()
+	eventually(x.t, fmt.Sprintf("%q on the terminal", text), func() bool { return strings.Contains(x.written(), text) })
+}
+
+func (x *terminal) press(keys string) {
+	x.t.Helper()
+	if _, err := x.end.WriteString(keys); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// modes are those of the terminal that a program may change.
+func (x *terminal) modes() unix.Termios {
+	x.t.Helper()
+	m, err := unix.IoctlGetTermios(int(x.own.Fd()), unix.TCGETS)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return *m
+}
+
+const operated = `
+	listener = [{ name = "front", listen = ["127.0.0.1:0"], pool = "pool" }]
+
+	[[pool]]
+	name = "pool"
+	health = { type = "none" }
+	backend = [{ name = "a", address = %q }, { name = "b", address = %q }]
+`
+
+// A person watches, drains a backend and cuts its sessions with keys, and has the terminal as
+// it was when that is over, however it ends.
+func TestOperatorWatches(t *testing.T) {
+	t.Parallel()
+	a, b := startEcho(t, "a", "127.0.0.1:0"), startEcho(t, "b", "127.0.0.1:0")
+	l, o := serveOperated(t, "splice", fmt.Sprintf(operated, a.address, b.address))
+	visit(t, l.address("front")).chat(t)
+
+	for _, end := range []struct {
+		name string
+		by   func(*terminal)
+	}{
+		{"q", func(x *terminal) { x.press("q") }},
+		{"ctrl+c", func(x *terminal) { x.press("\x03") }},
+		{"SIGTERM", func(x *terminal) { x.cmd.Process.Signal(syscall.SIGTERM) }},
+	} {
+		t.Run("ends by "+end.name, func(t *testing.T) {
+			o.do("PATCH", "/pools/pool/backends/a", `{"mode":"ready"}`)
+			x := openTop(t, o.socket)
+			before := x.modes()
+			x.await("BACKENDS 2")
+			x.await("\x1b[?1049h") // the alternate screen
+			if x.modes() == before {
+				t.Error("the terminal is as before while it is watched; want it raw")
+			}
+			x.press("d")
+			x.press("n") // not yet
+			x.press("d")
+			x.press("y")
+			eventually(t, "a is drained", func() bool { return o.get("/pools/pool/backends/a")["mode"] == "drain" })
+			end.by(x)
+			if err := x.cmd.Wait(); err != nil {
+				t.Errorf("got %v; want status 0", err)
+			}
+			x.await("\x1b[?1049l")
+			if after := x.modes(); after != before {
+				t.Errorf("terminal: got %+v; want it as before, %+v", after, before)
+			}
+		})
+	}
+
+	t.Run("kill", func(t *testing.T) {
+		x := openTop(t, o.socket)
+		x.await("SESSIONS 1")
+		x.press("\tk")
+		x.press("y")
+		l.await(fields{"msg": "session", "reason": "killed"})
+	})
+}
+
+// With NO_COLOR nothing is coloured; words say the same.
+func TestOperatorWatchesWithoutColours(t *testing.T) {
+	t.Parallel()
+	a := startEcho(t, "a", "127.0.0.1:0")
+	_, o := serveOperated(t, "splice", fmt.Sprintf(operated, a.address, a.address))
+	colour := regexp.MustCompile(`\x1b\[[0-9;]*(3[0-8]|9[0-7])[;0-9]*m`)
+	for _, env := range []string{"NO_COLOR=", "NO_COLOR=1"} {
+		x := openTop(t, o.socket, env)
+		x.await("BACKENDS 2")
+		x.await("pool/a")
+		if got, want := colour.MatchString(x.written()), env == "NO_COLOR="; got != want {
+			t.Errorf("%q: got colours %v; want %v", env, got, want)
+		}
+	}
+}

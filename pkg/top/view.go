@@ -1,0 +1,251 @@
+package top
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/limeload/limeload/pkg/client"
+	"github.com/limeload/limeload/pkg/show"
+)
+
+// Lines that a screen has besides the rows of its tables: three of the process, a heading
+// for each table, the detail of the selected backend, a blank, and the keys.
+const fixedLines = 8
+
+// screen is what is on the terminal: height lines of at most width characters.
+func (m *model) screen() []line {
+	lines := m.process()
+	if m.frame == nil {
+		return m.fit(lines)
+	}
+	nb, ns := share(len(m.frame.rows), len(m.frame.sessions.Sessions), m.height-fixedLines)
+	lines = append(lines, m.backendLines(nb)...)
+	lines = append(lines, m.detail(), line{})
+	lines = append(lines, m.sessionLines(ns)...)
+	return m.fit(lines)
+}
+
+// fit makes lines as many as the screen has, the last of them the keys.
+func (m *model) fit(lines []line) []line {
+	for len(lines) < m.height-1 {
+		lines = append(lines, line{})
+	}
+	lines = append(lines[:max(0, m.height-1)], m.footer())
+	for i := range lines {
+		lines[i] = lines[i].cut(m.width)
+	}
+	return lines
+}
+
+// share divides space between the tables: sessions give way, but not more than half of it.
+func share(backends, sessions, space int) (nb, ns int) {
+	space = max(0, space)
+	nb = min(backends, max(space/2, space-sessions))
+	return nb, min(sessions, space-nb)
+}
+
+// waiting is what happens while there is nothing new to show.
+func (m *model) waiting() string {
+	if m.err != nil {
+		return "trying again every " + show.Seconds(m.interval.Seconds())
+	}
+	return "asking " + m.api.Address()
+}
+
+// process is the first lines: how it is, what it moves, and why it is not ready.
+func (m *model) process() []line {
+	head := line{{"limeload  ", lime}}
+	switch {
+	case m.err != nil:
+		head = append(head, span{"NO ANSWER", bad}, span{"  " + m.waiting(), plain})
+		return []line{head, {}, {{show.Clean(m.err.Error()), bad}}}
+	case m.frame == nil:
+		return []line{append(head, span{m.waiting(), plain}), {}, {}}
+	}
+	s := &m.frame.status
+	if s.Ready {
+		head = append(head, span{"ready", good})
+	} else {
+		head = append(head, span{"NOT READY", bad})
+	}
+	live := fmt.Sprintf("%d live", s.Sessions)
+	if s.Limit > 0 {
+		live += " of " + show.Count(float64(s.Limit))
+	}
+	head = append(head, span{"  " + live + "  up " + show.Seconds(s.Uptime) + "  " + s.Time.Local().Format(time.TimeOnly), plain})
+	t := m.rates.total
+	flow := line{
+		{"new ", faint}, {show.Pad(show.Count(t.sessions)+"/s", 8, false), bold},
+		{"up ", faint}, {show.Pad(show.Bytes(t.up)+"/s", 10, false), bold},
+		{"down ", faint}, {show.Pad(show.Bytes(t.down)+"/s", 10, false), bold},
+	}
+	if points := m.frame.allSessions(); len(points) > 0 {
+		flow = append(flow, span{show.Bars(points, 24, 0), good}, span{" new, 2m", faint})
+	}
+	return []line{head, flow, {{show.Clean(s.Reason), bad}}}
+}
+
+// Columns of the backends, besides the name, which has what is left.
+const (
+	backendRest = 1 + 9 + 1 + 5 + 1 + 6 + 1 + 6 + 1 + 7 + 1 + 7 + 1 + barWidth
+	barWidth    = 12 // points of five seconds
+	leastName   = 12
+)
+
+// backendLines are the heading and n backends around the selected one.
+func (m *model) backendLines(n int) []line {
+	name := max(leastName, m.width-backendRest-2)
+	all := m.frame.rows
+	title := fmt.Sprintf("BACKENDS %d", len(all))
+	head := fmt.Sprintf("  %s %-9s %-5s %6s %6s %7s %7s %s", show.Pad(title, name, false),
+		"HEALTH", "MODE", "ACTIVE", "NEW/S", "UP/S", "DOWN/S", "LAST MINUTE")
+	lines := []line{heading(head, m.focus == backends)}
+	from := window(m.backendAt(), len(all), n)
+	for i := from; i < from+n; i++ {
+		lines = append(lines, m.backendLine(&all[i], name))
+	}
+	return lines
+}
+
+func (m *model) backendLine(r *row, name int) line {
+	f := m.rates.backends[r.Place]
+	l := line{
+		{mark(r.Place == m.backend) + nameOf(r.Place, name) + " ", plain},
+		{show.Pad(r.Health, 9, false) + " ", healthStyle(r)},
+		{show.Pad(shortMode(r.Mode), 5, false) + " ", modeStyle(r.Mode)},
+		{fmt.Sprintf("%6d %6s %7s %7s ", r.Active, show.Count(f.sessions), show.Bytes(f.up), show.Bytes(f.down)), plain},
+		{show.Bars(m.frame.newSessions(r.Place), barWidth, 0), good},
+	}
+	if r.Place == m.backend && m.focus == backends {
+		return l.in(chosen)
+	}
+	return l
+}
+
+// nameOf is the name of a backend in a column.
+func nameOf(at client.Place, width int) string {
+	return show.Pad(show.CutFront(show.Clean(at.String()), width), width, false)
+}
+
+func heading(text string, focused bool) line {
+	if focused {
+		return line{{text, bold}}
+	}
+	return line{{text, faint}}
+}
+
+func mark(selected bool) string {
+	if selected {
+		return "> "
+	}
+	return "  "
+}
+
+// shortMode fits a column of five.
+func shortMode(mode string) string {
+	switch mode {
+	case "maintenance":
+		return "maint"
+	case "removed":
+		return "gone"
+	}
+	return mode
+}
+
+func healthStyle(r *row) style {
+	switch {
+	case r.Health == "down":
+		return bad
+	case r.Health == "up":
+		return good
+	}
+	return poor
+}
+
+func modeStyle(mode string) style {
+	if mode == "ready" {
+		return plain
+	}
+	return poor
+}
+
+// detail says more of the selected backend: why it gets no new sessions, or how it is used.
+func (m *model) detail() line {
+	b := m.selected()
+	if b == nil {
+		return line{}
+	}
+	text := fmt.Sprintf("  %s  %s  weight %d", b.Place, b.Address, b.Weight)
+	if b.Since != nil {
+		text += fmt.Sprintf("  %s for %s", b.Health, show.Ago(m.frame.status.Time, b.Since))
+	}
+	if b.DialFailures > 0 {
+		text += fmt.Sprintf("  %s failed connects", show.Count(float64(b.DialFailures)))
+	}
+	if b.Excluded != "" {
+		// Why comes first: it must be seen on a narrow screen.
+		return line{{"  " + show.Clean(b.Excluded), bad}, {show.Clean(text), faint}}
+	}
+	return line{{show.Clean(text), faint}}
+}
+
+// sessionLines are the heading and n sessions around the selected one.
+func (m *model) sessionLines(n int) []line {
+	all := m.frame.sessions.Sessions
+	title := fmt.Sprintf("SESSIONS %d by %s", m.frame.sessions.Total, strings.TrimPrefix(orders[m.order], "-"))
+	if m.only != (client.Place{}) {
+		title += " of " + show.Clean(m.only.String())
+	}
+	wide := max(leastName, (m.width-2-sessionRest)/2)
+	head := fmt.Sprintf("  %s %s %-7s %7s %7s %8s %8s", show.Pad(title, wide, false), show.Pad("BACKEND", wide, false),
+		"STATE", "AGE", "IDLE", "UP", "DOWN")
+	if len(title) > wide { // it takes the place of the next heading
+		head = fmt.Sprintf("  %s %-7s %7s %7s %8s %8s", show.Pad(title, 2*wide+1, false), "STATE", "AGE", "IDLE", "UP", "DOWN")
+	}
+	lines := []line{heading(head, m.focus == sessions)}
+	from := window(m.sessionAt(), len(all), n)
+	for i := from; i < from+n; i++ {
+		lines = append(lines, m.sessionLine(&all[i], wide))
+	}
+	return lines
+}
+
+// sessionRest are the columns of sessions besides client and backend.
+const sessionRest = 1 + 1 + 7 + 1 + 7 + 1 + 7 + 1 + 8 + 1 + 8
+
+func (m *model) sessionLine(s *client.Session, wide int) line {
+	l := line{{fmt.Sprintf("%s%s %s %-7s %7s %7s %8s %8s", mark(s.ID == m.session && m.focus == sessions),
+		show.Pad(show.Clean(clientOf(s)), wide, false), nameOf(client.Place{Pool: s.Pool, Backend: s.Backend}, wide), s.State,
+		show.Seconds(s.Age), show.Seconds(s.Idle), show.Bytes(float64(s.BytesUp)), show.Bytes(float64(s.BytesDown))), plain}}
+	if s.ID == m.session && m.focus == sessions {
+		return l.in(chosen)
+	}
+	return l
+}
+
+// clientOf is the client's address, with its port where it has one.
+func clientOf(s *client.Session) string {
+	if s.ClientPort == 0 {
+		return s.Client
+	}
+	return net.JoinHostPort(s.Client, strconv.Itoa(s.ClientPort))
+}
+
+// window is the first of n rows of total that are shown, with the selected one among them.
+func window(selected, total, n int) int {
+	return max(0, min(selected-n/2, total-n))
+}
+
+// footer is the question that waits, or what was just done, or the keys.
+func (m *model) footer() line {
+	switch {
+	case m.question != nil:
+		return line{{show.Clean(m.question.text), bad}, {"  y = yes, any other key = no", bold}}
+	case m.notice != "":
+		return line{{show.Clean(m.notice), bold}}
+	}
+	return line{{"q quit  tab switch  d drain  r ready  m maintenance  k kill  enter only  o order", faint}}
+}
