@@ -33,6 +33,7 @@ func (c *Config) Validate() error {
 	v.admin()
 	v.shutdown()
 	v.inRange("health.concurrency", v.c.Health.Concurrency, 0, maxProbes)
+	v.process()
 	v.listeners()
 	v.pools()
 	v.between()
@@ -76,6 +77,12 @@ func (v *validator) admin() {
 func (v *validator) shutdown() {
 	v.zeroOrMore("shutdown.delay", v.c.Shutdown.Delay)
 	v.zeroOrMore("shutdown.drain_timeout", v.c.Shutdown.DrainTimeout)
+}
+
+func (v *validator) process() {
+	if p := v.c.Process; p.Group != "" && p.User == "" {
+		v.wrong("process.group", "goes with process.user, which is missing")
+	}
 }
 
 // oneOf checks a word against all that it may be.

@@ -23,6 +23,9 @@ type Server struct {
 	log    zerolog.Logger
 	budget budget
 
+	inherited inherited
+	onBound   func() error
+
 	engine  splice.Engine
 	gate    splice.Gate // sessions of all listeners
 	monitor *healthcheck.Monitor
@@ -84,6 +87,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 // It starts from the inside out: no client is accepted before there is a pool, and
 // no pool without its addresses.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.closeInherited()
 	defer s.background.Wait()
 	defer s.cancel()
 	engine, err := splice.New(splice.Options{
@@ -119,6 +123,9 @@ func (s *Server) begin(ctx context.Context) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	err := s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file)})
+	if err == nil {
+		err = s.settle()
+	}
 	if err == nil {
 		s.announce()
 	}
