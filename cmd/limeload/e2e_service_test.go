@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,10 +74,11 @@ func (m *manager) start(engine, config string, flags ...string) *limeload {
 	// Between the fork and the program there is a shell, which knows the number of the
 	// process that the program will be.
 	script := `if [ -n "$LISTEN_FDS" ]; then export LISTEN_PID=$$; fi; exec "$@"`
-	args := append([]string{"-c", script, "sh"}, m.wrapper...)
-	args = append(args, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), "serve", "-c", m.file())
+	args := append(slices.Clone(m.wrapper), "/bin/sh", "-c", script, "sh",
+		fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), "serve", "-c", m.file())
+	args = append(args, flags...)
 	l := &limeload{t: m.t, log: newLogbook(), exited: make(chan struct{})}
-	l.cmd = exec.Command("/bin/sh", append(args, flags...)...)
+	l.cmd = exec.Command(args[0], args[1:]...)
 	l.cmd.Env = append(os.Environ(), "RUNTIME_DIRECTORY="+m.dir, "NOTIFY_SOCKET="+m.ear.LocalAddr().String(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if m.watchdog > 0 {
 		l.cmd.Env = append(l.cmd.Env, fmt.Sprintf("WATCHDOG_USEC=%d", m.watchdog.Microseconds()))
