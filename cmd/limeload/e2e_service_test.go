@@ -19,15 +19,16 @@ import (
 // inherit, and hears what it says.
 type manager struct {
 	t        *testing.T
-	dir      string         // of the configuration, and of what the process makes
-	ear      *net.UnixConn  // NOTIFY_SOCKET
-	watchdog time.Duration  // WATCHDOG_USEC
-	sockets  []net.Listener // to hand over, with the names in names
-	names    string         // LISTEN_FDNAMES
-	wrapper  []string       // a command that runs the program
-	heard    chan string    // messages
-	env      []string       // more of the environment
-	user     *syscall.Credential
+	dir      string              // of the configuration, and of what the process makes
+	ear      *net.UnixConn       // NOTIFY_SOCKET
+	watchdog time.Duration       // WATCHDOG_USEC
+	sockets  []net.Listener      // to hand over, with the names in names
+	names    string              // LISTEN_FDNAMES
+	wrapper  []string            // a command that runs the program
+	heard    chan string         // messages
+	env      []string            // more of the environment
+	user     *syscall.Credential // who starts it; nil is the test's own
+	mode     os.FileMode         // of the configuration; 0 is readable by all
 }
 
 func newManager(t *testing.T) *manager {
@@ -58,7 +59,11 @@ func (m *manager) file() string { return filepath.Join(m.dir, "limeload.toml") }
 
 func (m *manager) write(config string) {
 	m.t.Helper()
-	if err := os.WriteFile(m.file(), []byte(config), 0o644); err != nil {
+	mode := m.mode
+	if mode == 0 {
+		mode = 0o644
+	}
+	if err := os.WriteFile(m.file(), []byte(config), mode); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -66,16 +71,12 @@ func (m *manager) write(config string) {
 // start runs limeload with a configuration and does not wait.
 func (m *manager) start(engine, config string, flags ...string) *limeload {
 	m.t.Helper()
-	program, err := build()
-	if err != nil {
-		m.t.Fatal(err)
-	}
 	m.write(fmt.Sprintf(prelude, engine, "default") + config)
 	// Between the fork and the program there is a shell, which knows the number of the
 	// process that the program will be.
 	script := `if [ -n "$LISTEN_FDS" ]; then export LISTEN_PID=$$; fi; exec "$@"`
 	args := append(slices.Clone(m.wrapper), "/bin/sh", "-c", script, "sh",
-		fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), "serve", "-c", m.file())
+		m.program(), "serve", "-c", m.file())
 	args = append(args, flags...)
 	l := &limeload{t: m.t, log: newLogbook(), exited: make(chan struct{})}
 	l.cmd = exec.Command(args[0], args[1:]...)
@@ -93,6 +94,28 @@ func (m *manager) start(engine, config string, flags ...string) *limeload {
 	go l.wait()
 	m.t.Cleanup(l.check)
 	return l
+}
+
+// program is the path of the program, for another user a copy in reach.
+func (m *manager) program() string {
+	m.t.Helper()
+	program, err := build()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd())
+	if m.user == nil {
+		return path
+	}
+	b, err := os.ReadFile(path)
+	if err == nil {
+		path = filepath.Join(m.dir, "limeload")
+		err = os.WriteFile(path, b, 0o755)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return path
 }
 
 // handOver makes the sockets the descriptors from 3 on.
