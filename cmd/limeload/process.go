@@ -90,7 +90,7 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := admin.Serve(ctx, ln, h); err != nil {
+		if err := admin.Serve(ctx, ln, h, p.AdminConnections()); err != nil {
 			p.log.Error().Err(err).Msg("admin API")
 		}
 	}()
