@@ -5,6 +5,7 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -232,7 +233,9 @@ func askAdmin(t *testing.T, m *manager, method, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", filepath.Join(m.dir, "admin.sock")) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(m.dir, "admin.sock"))
+		},
 	}}
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://localhost"+path, nil)
 	if err != nil {

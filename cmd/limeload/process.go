@@ -88,9 +88,10 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 	p.log.Info().Str("address", adminAddress(ln)).Msg("admin API")
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	connections := p.AdminConnections()
 	go func() {
 		defer close(ended)
-		if err := admin.Serve(ctx, ln, h, p.AdminConnections()); err != nil {
+		if err := admin.Serve(ctx, ln, h, connections); err != nil {
 			p.log.Error().Err(err).Msg("admin API")
 		}
 	}()
