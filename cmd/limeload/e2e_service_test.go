@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/limeload/limeload/pkg/testserver"
 )
 
 // manager plays the service manager for one limeload: it starts it with what it may
@@ -322,6 +324,38 @@ func TestSocketActivation(t *testing.T) {
 		expect(t, between, "b\nbetween")
 		between.Close()
 	})
+}
+
+// The same with systemd's own: it listens, and runs the program when a client comes.
+func TestSocketActivationBySystemd(t *testing.T) {
+	activate := tool(t, "systemd-socket-activate")
+	m := newManager(t)
+	backend := startEcho(t, "b", "127.0.0.1:0")
+	address := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
+	m.write(fmt.Sprintf(prelude, "splice", "default") + onePool(address, backend.address))
+	l := &limeload{t: t, log: newLogbook(), exited: make(chan struct{})}
+	l.cmd = exec.Command(activate, "--listen="+address, "--fdname=db", "--setenv=RUNTIME_DIRECTORY="+m.dir,
+		"--setenv=NOTIFY_SOCKET="+m.ear.LocalAddr().String(), m.program(), "serve", "-c", m.file())
+	l.cmd.Stderr = l.log
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := l.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go l.wait()
+	t.Cleanup(l.check)
+	var early net.Conn
+	eventually(t, "systemd-socket-activate listens", func() (listens bool) {
+		var err error
+		early, err = net.Dial("tcp", address)
+		return err == nil
+	})
+	defer early.Close()
+	early.SetDeadline(time.Now().Add(patience))
+	send(t, early, "early")
+	expect(t, early, "b\nearly")
+	m.hears("READY=1")
+	l.await(fields{"msg": "listening", "address": address, "socket": "db"})
+	l.log.takeForeign() // what systemd-socket-activate says
 }
 
 // A listener that a reload renames, removes and adds again gets its socket back, though
