@@ -85,9 +85,12 @@ func (b *budget) warn(c *config.Config, log zerolog.Logger) {
 	}
 }
 
-// AdminConnections is how many connections the API may have at one time. It is asked
-// before Run.
-func (s *Server) AdminConnections() int { return s.budget.admin }
+// AdminConnections is how many connections the API may have at one time.
+func (s *Server) AdminConnections() int {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	return s.budget.admin
+}
 
 // loops is how many the engine will have, an estimate from above for the goroutine
 // engine.
