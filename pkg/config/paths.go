@@ -42,6 +42,10 @@ func (p *Paths) collect(key string, value any) {
 		for key, value := range v {
 			p.collect(key, value)
 		}
+	case map[string]string:
+		for key, value := range v {
+			p.add(key, value)
+		}
 	case []any:
 		for i, value := range v {
 			if key != "command" || i == 0 { // then come arguments
@@ -68,11 +72,19 @@ func (p *Paths) add(key, value string) {
 	}
 }
 
-// Probes reports whether a probe is of that type.
-func (c *Config) Probes(kind string) bool {
-	for i := range c.Pools {
-		if c.Pools[i].Health.Type == kind {
-			return true
+// Probes reports whether a probe, be it one of several, is of that type.
+func (c *Config) Probes(kind string) bool { return holds(c.Tables()["pool"], "type", kind) }
+
+// holds reports whether a table in value has text under key.
+func holds(value any, key, text string) bool {
+	switch v := value.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(v any) bool { return holds(v, key, text) })
+	case map[string]any:
+		for k, v := range v {
+			if k == key && v == text || holds(v, key, text) {
+				return true
+			}
 		}
 	}
 	return false
