@@ -24,6 +24,8 @@ else
 	need "ip" iproute2
 	need "promtool" prometheus
 	need "chromium" chromium
+	need "systemd-analyze" systemd
+	need "strace" strace
 fi
 
 [ -n "$missing" ] || exit 0

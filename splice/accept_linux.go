@@ -158,8 +158,8 @@ func (l *loop) serve(ln *listener, fd int32) (*socket, sys.Errno) {
 	}
 	l.sockets[s.number] = s
 	events := uint32(listenEvents)
-	if ln.bind.Unix != "" {
-		events |= unix.EPOLLEXCLUSIVE // one descriptor in every loop
+	if ln.shared {
+		events |= unix.EPOLLEXCLUSIVE
 	}
 	return s, sys.EpollAdd(l.ep, fd, events, s.number, 0)
 }

@@ -56,6 +56,7 @@ func (e *copyEngine) Listen(b Bind) (Listener, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
+		closeInherited(b)
 		return nil, ErrClosed
 	}
 	l, err := listenCopy(e, b)
@@ -87,6 +88,23 @@ func (e *copyEngine) Stats() []LoopStats {
 		CopyBytes:    e.copied.Load(),
 		AcceptPauses: e.acceptPauses.Load(),
 	}}
+}
+
+// Alive has little to ask: each session has goroutines of its own, and all that they
+// share is the lock of their set.
+func (e *copyEngine) Alive(ctx context.Context) error {
+	answered := make(chan struct{})
+	go func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Shutdown closes the listeners first, so that no session can begin behind its

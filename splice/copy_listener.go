@@ -63,6 +63,9 @@ func listenCopy(e *copyEngine, b Bind) (*copyListener, error) {
 
 // listen binds and listens as b says.
 func listen(b Bind) (net.Listener, error) {
+	if b.Inherited != 0 {
+		return adopt(b)
+	}
 	network, address := b.network()
 	// Plain TCP: Go's listeners would speak MPTCP where the kernel can, and nothing
 	// here needs its extra costs.
@@ -158,7 +161,7 @@ func (l *copyListener) listening() net.Listener {
 		l.changed.Wait()
 	}
 	if l.isClosing() {
-		if l.suspended || !clientQueued(l.socket) {
+		if l.suspended || l.bind.Inherited != 0 || !clientQueued(l.socket) {
 			return nil
 		}
 		setAcceptDeadline(l.socket, time.Time{})
@@ -274,7 +277,7 @@ func (l *copyListener) Suspend() error {
 	if l.isClosing() {
 		return net.ErrClosed
 	}
-	if l.suspended {
+	if l.suspended || l.bind.isFixed() {
 		return nil
 	}
 	socket, err := suspend(l.socket)
@@ -323,11 +326,14 @@ func (l *copyListener) close() error {
 
 	<-l.done
 	l.engine.forgetListener(l)
-	if l.bind.Unix != "" && l.suspended {
+	if l.bind.Unix != "" && l.suspended { // never an inherited one
 		os.Remove(l.bind.Unix)
 	}
 	if socket == nil {
 		return nil
+	}
+	if l.suspended && l.bind.Inherited != 0 {
+		resume(socket, l.bind) // for whoever holds it too
 	}
 	return socket.Close()
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/limeload/limeload/splice/internal/sys"
@@ -107,6 +108,7 @@ type listener struct {
 	bind    Bind
 	addr    netip.AddrPort
 	fds     []int32
+	shared  bool        // one descriptor in every loop
 	sockets []*socket   // by loop
 	file    unix.Stat_t // the unix socket's, to remove no other
 
@@ -122,6 +124,9 @@ func (r *reactor) Listen(b Bind) (Listener, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
+		if b.Inherited != 0 {
+			sys.Close(int32(b.Inherited))
+		}
 		return nil, ErrClosed
 	}
 	ln := &listener{r: r, bind: b, addr: b.Addr}
@@ -135,7 +140,10 @@ func (r *reactor) Listen(b Bind) (Listener, error) {
 // open binds and listens, then registers with the loops: an epoll that is told of
 // a socket before it listens reports a hang-up once and is silent ever after.
 func (ln *listener) open() (e sys.Errno) {
-	if ln.bind.Unix != "" {
+	ln.shared = ln.bind.Inherited != 0 || ln.bind.Unix != ""
+	if ln.bind.Inherited != 0 {
+		ln.adopt()
+	} else if ln.bind.Unix != "" {
 		fd, e := openUnixListener(ln.bind.Unix)
 		if e != 0 {
 			return e
@@ -154,6 +162,19 @@ func (ln *listener) open() (e sys.Errno) {
 		closeAll(ln.fds)
 	}
 	return e
+}
+
+// adopt takes the inherited socket, which all loops watch: sockets of their own at the
+// same address would leave clients in this one's queue that nobody takes.
+func (ln *listener) adopt() {
+	fd := int32(ln.bind.Inherited)
+	ln.fds = []int32{fd}
+	syscall.SetNonblock(ln.bind.Inherited, true)
+	if ln.bind.Unix == "" {
+		ln.addr, _ = sys.LocalAddr(fd)
+		tune(fd) // accepted sockets have what the listening one has
+		setKeepalive(fd, ln.bind.Keepalive)
+	}
 }
 
 func (ln *listener) listen() sys.Errno {
@@ -215,7 +236,7 @@ func (ln *listener) suspend(yes bool) error {
 	if ln.closed {
 		return ErrClosed
 	}
-	if ln.suspended == yes {
+	if ln.suspended == yes || ln.bind.isFixed() {
 		return nil
 	}
 	ln.suspended = yes
@@ -243,6 +264,9 @@ func (ln *listener) unlisten() sys.Errno {
 		if e := sys.Unlisten(fd); e != 0 {
 			return e
 		}
+		if ln.bind.Inherited != 0 { // its port may have been given, not asked for: see openListeners
+			sys.Bind(fd, familyOf(ln.addr.Addr()), ln.addr)
+		}
 		sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
 	}
 	return 0
@@ -267,7 +291,7 @@ func (ln *listener) Close() error {
 	ln.closed = true
 	ln.removeFile()
 	if !ln.suspended || ln.bind.Unix == "" {
-		ln.r.onEach(func(i int, l *loop) { l.retire(ln.sockets[i]) })
+		ln.r.onEach(func(i int, l *loop) { ln.leave(l, ln.sockets[i]) })
 		closeAll(ln.fds)
 	}
 	ln.r.mu.Lock()
@@ -276,10 +300,23 @@ func (ln *listener) Close() error {
 	return nil
 }
 
+// leave ends a loop's part. Clients in the queue of an inherited socket are not lost with
+// it.
+func (ln *listener) leave(l *loop, s *socket) {
+	if ln.bind.Inherited == 0 {
+		l.retire(s)
+		return
+	}
+	l.forget(s)
+	if ln.suspended {
+		sys.Listen(s.fd, ln.bind.Backlog)
+	}
+}
+
 // removeFile removes the unix socket's file, unless it is another's by now.
 func (ln *listener) removeFile() {
 	var now unix.Stat_t
-	if ln.bind.Unix != "" && unix.Lstat(ln.bind.Unix, &now) == nil && now.Dev == ln.file.Dev && now.Ino == ln.file.Ino {
+	if ln.bind.Unix != "" && ln.bind.Inherited == 0 && unix.Lstat(ln.bind.Unix, &now) == nil && now.Dev == ln.file.Dev && now.Ino == ln.file.Ino {
 		unix.Unlink(ln.bind.Unix)
 	}
 }
@@ -331,6 +368,28 @@ func (r *reactor) Stats() []LoopStats {
 		}
 	}
 	return all
+}
+
+// Alive asks every loop to answer by running a task.
+func (r *reactor) Alive(ctx context.Context) error {
+	answers := make(chan struct{}, len(r.loops))
+	r.mu.Lock()
+	if r.stopped {
+		r.mu.Unlock()
+		return ErrClosed
+	}
+	for _, l := range r.loops {
+		l.post(func() { answers <- struct{}{} })
+	}
+	r.mu.Unlock()
+	for range r.loops {
+		select {
+		case <-answers:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Shutdown goes in this order: no new clients, so that the number of sessions can

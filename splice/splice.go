@@ -38,6 +38,10 @@ type Engine interface {
 	// Stats copies the engine's counters out, one entry a loop.
 	Stats() []LoopStats
 
+	// Alive returns nil once every thread of the engine has gone round, so that none
+	// is stuck, or else the error with which ctx ended.
+	Alive(ctx context.Context) error
+
 	// Shutdown closes the listeners, lets the live sessions end, kills what is
 	// left with ReasonDrained when ctx is done, and waits for every thread and
 	// goroutine of the engine. It returns nil if no session had to be killed, else
@@ -95,6 +99,12 @@ type Bind struct {
 	// Unix is the path of a unix stream socket; if set, Addr is ignored. A socket
 	// file that nobody listens on is replaced.
 	Unix string
+	// Inherited is the descriptor of a socket that listens already, and is used instead
+	// of a new one; 0 means none. It is the engine's from the call of Listen on, whether
+	// that fails or not. Addr or Unix says where it listens. Who made it holds it too,
+	// so Close leaves it listening, with the clients in its queue for whoever is next;
+	// the file of a unix socket stays, and Suspend has no effect on that one.
+	Inherited int
 	// Backlog is the length of the kernel's queue of clients not yet accepted; 0
 	// means the system's maximum.
 	Backlog int

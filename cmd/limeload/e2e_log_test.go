@@ -112,6 +112,15 @@ func (b *logbook) foreignLines() []string {
 	return b.foreign
 }
 
+// takeForeign answers the lines that are not JSON, and forgets them: a test that takes
+// them expects them.
+func (b *logbook) takeForeign() (lines []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lines, b.foreign = b.foreign, nil
+	return lines
+}
+
 // maxShown is how much of a log a failed test shows, in bytes.
 const maxShown = 32 << 10
 

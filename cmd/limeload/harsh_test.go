@@ -260,9 +260,15 @@ type instance struct {
 // descriptors are counted, when the test ends.
 func serveUnder(t *testing.T, files int, pools ...pool) *instance {
 	t.Helper()
+	return serveFile(t, files, configOf(pools))
+}
+
+// serveFile is serveUnder with a configuration of the test's own.
+func serveFile(t *testing.T, files int, config string) *instance {
+	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "limeload.toml")
-	if err := os.WriteFile(file, []byte(configOf(pools)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	limit := fmt.Sprintf(`ulimit -n %d; exec "$@"`, files)

@@ -38,7 +38,7 @@ const leaves = "splice balancer healthcheck pkg/config pkg/access pkg/limit "
 // from pkg/server on down knows a library for metrics, and only a driver or a
 // command may.
 var layers = []layer{
-	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/top pkg/show pkg/client pkg/server pkg/logqueue pkg/watch", "*"},
+	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/top pkg/show pkg/client pkg/server pkg/logqueue pkg/watch pkg/systemd pkg/confine", "*"},
 	{"cmd/limebench", leaves + "pkg/demo pkg/client pkg/server splice/loadgen", "*"},
 
 	{"pkg/demo", leaves + "pkg/admin pkg/metrics pkg/client pkg/server splice/loadgen", "*"},
@@ -61,6 +61,8 @@ var layers = []layer{
 
 	{"pkg/logqueue", "", ""},
 	{"pkg/watch", "", "github.com/fsnotify/fsnotify"},
+	{"pkg/systemd", "", "golang.org/x/sys"},
+	{"pkg/confine", "", "golang.org/x/sys github.com/landlock-lsm/go-landlock kernel.org/pub/linux/libs/security/libcap/psx"},
 
 	{"pkg/config", "", "github.com/pelletier/go-toml/v2"},
 	{"healthcheck", "", "golang.org/x/sys golang.org/x/net github.com/jackc/pgx/v5 github.com/go-sql-driver/mysql"},
@@ -150,6 +152,8 @@ var systemCalls = []struct{ files, calls string }{
 	{"splice/*_linux.go", "Lstat Unlink"}, // a unix listener's file
 	{"splice/loadgen/*.go", "Getrlimit Setrlimit"},
 	{"pkg/server/files_*.go", "Getrlimit Setrlimit"},
+	{"pkg/systemd/*.go", "ClockGettime"},
+	{"pkg/confine/*.go", "*"}, // once, at the start
 	{"healthcheck/*.go", "*"}, // leaves import nothing of ours, and a probe has no hot path
 }
 

@@ -10,8 +10,10 @@ import (
 
 	"github.com/limeload/limeload/pkg/admin"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/confine"
 	"github.com/limeload/limeload/pkg/metrics"
 	"github.com/limeload/limeload/pkg/server"
+	"github.com/limeload/limeload/pkg/systemd"
 	"github.com/rs/zerolog"
 )
 
@@ -26,6 +28,11 @@ type process struct {
 
 	due       chan string // sources of reloads that nobody waits for
 	reloading sync.Mutex  // held from reading the file to applying it
+
+	manager     *systemd.Notifier    // of the service; nil without one
+	adminSocket string               // path of the admin API's unix socket; empty if it has none
+	identity    confine.Identity     // whom to become
+	confined    *confine.Confinement // nil: no file is out of reach
 }
 
 // obey follows signals: reloads until the first one that stops, and ends the
@@ -45,6 +52,7 @@ func (p *process) obey(signals chan os.Signal) {
 			p.reloadSoon("signal")
 		case stops == 0:
 			stops++
+			p.reportStop()
 			go p.Shutdown(context.Background())
 		default:
 			p.log.Warn().Msg("second signal: exit at once")
@@ -74,12 +82,16 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 		ln.Close()
 		return nil, err
 	}
+	if ln.Addr().Network() == "unix" {
+		p.adminSocket = ln.Addr().String()
+	}
 	p.log.Info().Str("address", adminAddress(ln)).Msg("admin API")
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	connections := p.AdminConnections()
 	go func() {
 		defer close(ended)
-		if err := admin.Serve(ctx, ln, h); err != nil {
+		if err := admin.Serve(ctx, ln, h, connections); err != nil {
 			p.log.Error().Err(err).Msg("admin API")
 		}
 	}()

@@ -43,7 +43,14 @@ func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change,
 	}
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
+	if !r.DryRun {
+		p.manager.Reloading()
+		defer p.manager.Ready()
+	}
 	cfg, err := p.load()
+	if err == nil {
+		err = p.permits(cfg)
+	}
 	var changes []config.Change
 	if err == nil {
 		changes, err = p.Reload(ctx, cfg, r)

@@ -55,6 +55,8 @@ func serveFlags(fs *pflag.FlagSet, f *config.Flags) {
 	text(&f.ConnectTimeout, "connect-timeout", "`duration` that one attempt to connect may take")
 	text(&f.IdleTimeout, "idle-timeout", "`duration` without a byte after which a session ends; 0s = never")
 	text(&f.DrainTimeout, "drain-timeout", "`duration` that sessions have to end when the process stops")
+	text(&f.User, "user", "`name` of the user that root becomes once the listeners are bound")
+	text(&f.Group, "group", "`name` of the group that goes with it; default: the user's own")
 	text(&f.Engine, "engine", "`type` of engine: auto, splice, copy")
 	text(&f.Threads, "threads", "`number` of loops; 0 = one per CPU")
 	text(&f.Admin, "admin", "`address` of the admin API: 127.0.0.1:5480, unix:/path, \"\" = off")
@@ -119,6 +121,11 @@ func serve(o serving) error {
 		return failed(err)
 	}
 	p := &process{Server: s, file: o.file, log: log, flush: flush, load: o.load, done: make(chan struct{}), due: make(chan string, 1)}
+	if err := p.identify(&cfg.Process); err != nil {
+		return failed(err)
+	}
+	p.inherit()
+	s.OnBound(func() error { return p.confine(cfg) })
 	stopAdmin, err := p.serveAdmin(&cfg.Admin)
 	if err != nil {
 		return failed(err)
@@ -129,6 +136,7 @@ func serve(o serving) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP) // before a client can know that we run
 	go p.obey(signals)
 	go p.reloadWhenDue()
+	go p.report()
 	defer p.follow(file)()
 	if err := s.Run(context.Background()); !errors.Is(err, server.ErrClosed) {
 		return failed(err)

@@ -56,10 +56,11 @@ func Handler(s *server.Server, o Options, local bool) (http.Handler, error) {
 }
 
 // Serve answers requests on ln until ctx ends, then ends streams of events and lets the
-// requests under way end for a moment.
-func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	return serve(ctx, ln, &http.Server{
-		Handler:           h,
+// requests under way end for a moment. There are at most so many connections: see crowd.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler, connections int) error {
+	return serve(ctx, &crowd{Listener: ln, most: connections}, &http.Server{
+		Handler:           answering(h),
+		ConnContext:       withGuest,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,

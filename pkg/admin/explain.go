@@ -28,6 +28,8 @@ type Candidate struct {
 	Address         string     `json:"address"`
 	Health          string     `json:"health" enum:"unchecked,up,down"`
 	Mode            string     `json:"mode" enum:"ready,drain,maintenance"`
+	Breaker         string     `json:"breaker" enum:"closed,open,half-open" doc:"What its traffic says"`
+	Role            string     `json:"role,omitempty" enum:"primary,replica" doc:"What it told last"`
 	Weight          int        `json:"weight"`
 	EffectiveWeight float64    `json:"effective_weight" doc:"The weight that counts now"`
 	Active          int64      `json:"active"`
@@ -78,7 +80,7 @@ func (a *api) explain(_ context.Context, in *struct {
 
 func newCandidate(c *server.Candidate) Candidate {
 	out := Candidate{
-		Backend: c.Name, Address: c.Address, Health: c.Health.String(), Mode: c.Mode.String(),
+		Backend: c.Name, Address: c.Address, Health: c.Health.String(), Mode: c.Mode.String(), Breaker: c.Ruling.Breaker.String(), Role: c.Ruling.Facts.Role.String(),
 		Weight: c.Weight, EffectiveWeight: float64(c.State.EffectiveWeight()) / 100, Active: c.Active, MaxConnections: c.MaxConnections,
 		Load: c.Load, Backup: c.Backup, Tier: c.Tier.String(), Usable: c.Usable, Excluded: c.Excluded,
 		Since: optionalTime(c.Since), ProbeAt: optionalTime(c.Check.LastAt),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/limeload/limeload/pkg/admin/dashboard"
@@ -18,7 +19,8 @@ import (
 const maxBody = 1 << 20
 
 // readToken reads the bearer token. A file that others than its owner may read is
-// refused: it would be no secret.
+// refused: it would be no secret. A credential of the service manager (LoadCredential=)
+// is none to others, whatever its mode says: the mask of its access list shows there.
 func readToken(path string) (string, error) {
 	if path == "" {
 		return "", nil
@@ -27,7 +29,7 @@ func readToken(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("admin.token_file: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().Perm()&0o077 != 0 && !isCredential(path) {
 		return "", fmt.Errorf("admin.token_file: %s has mode %04o; want one that only its owner may read, such as 0600", path, info.Mode().Perm())
 	}
 	b, err := os.ReadFile(path)
@@ -39,6 +41,13 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("admin.token_file: %s is empty", path)
 	}
 	return token, nil
+}
+
+// isCredential reports whether a file is in the directory that the service manager made
+// for this service alone (systemd.exec(5), CREDENTIALS_DIRECTORY).
+func isCredential(path string) bool {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	return dir != "" && filepath.Dir(path) == filepath.Clean(dir)
 }
 
 // guard is what every request passes, in this order: a host that is ours, so that no

@@ -94,3 +94,19 @@ func TestReadingChangesNothing(t *testing.T) {
 		t.Errorf("got %d events; want the %d from before", n, events)
 	}
 }
+
+// The mode of a credential of the service manager shows the mask of its access list.
+func TestTokenFileThatIsACredential(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	if err := os.WriteFile(path, []byte("secret\n"), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readToken(path); err == nil {
+		t.Error("outside of the directory of credentials: got no error; want one")
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	if token, err := readToken(path); err != nil || token != "secret" {
+		t.Errorf("got %q, %v; want secret", token, err)
+	}
+}

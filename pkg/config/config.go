@@ -38,6 +38,7 @@ type Config struct {
 	Shutdown  Shutdown   `toml:"shutdown"`
 	Health    Checking   `toml:"health"`
 	Limits    Limits     `toml:"limits"`
+	Process   Process    `toml:"process"`
 	Listeners []Listener `toml:"listener"`
 	Pools     []Pool     `toml:"pool"`
 
@@ -125,6 +126,20 @@ type Checking struct {
 	// Concurrency is how many backends are probed at one time, 1..4096; 0 is what
 	// the limit of file descriptors allows, 256 at most.
 	Concurrency int `toml:"concurrency"`
+}
+
+// Process is what the process gives up once it listens.
+type Process struct {
+	// User is whom a process that was started as root becomes, by name or
+	// number; empty changes nothing.
+	User string `toml:"user"`
+
+	// Group goes with User, by name or number; empty is the user's own.
+	Group string `toml:"group"`
+
+	// Landlock has the kernel refuse every file that the configuration does
+	// not need.
+	Landlock bool `toml:"landlock"`
 }
 
 // Listener takes clients in and hands them to a pool.

@@ -188,6 +188,10 @@ var docs = map[string]string{
 
 	"shutdown.drain_timeout": "Time that sessions have to end at shutdown, or after their backend was removed; then they are cut. 0s cuts at once.",
 
+	"process.user":     `User, by name or number, that a process which was started as root becomes once it listens; "" changes nothing.`,
+	"process.group":    `Group that goes with user; "" is the user's own.`,
+	"process.landlock": "Have the kernel refuse every file but those that the configuration needs (Landlock), where it can.",
+
 	"listener[].name":                  "Name in logs and metrics, unique among listeners.",
 	"listener[].listen":                "Addresses to listen on: host:port, [v6]:port or unix:/path. :port is every address, IPv4 and IPv6.",
 	"listener[].pool":                  "Name of the pool that serves the clients.",

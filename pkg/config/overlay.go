@@ -26,6 +26,8 @@ type Flags struct {
 	Engine       *string // --engine TYPE
 	Threads      *string // --threads N
 	Admin        *string // --admin ADDR
+	User         *string // --user NAME
+	Group        *string // --group NAME
 	LogLevel     *string // --log-level LEVEL
 	LogFormat    *string // --log-format FORMAT
 }
@@ -116,6 +118,8 @@ func (o overlay) process(f Flags) {
 	set(o, "--engine", f.Engine, "engine.type", &c.Engine.Type, asIs)
 	set(o, "--threads", f.Threads, "engine.threads", &c.Engine.Threads, parseInt)
 	set(o, "--admin", f.Admin, "admin.listen", &c.Admin.Listen, parseAdminListen)
+	set(o, "--user", f.User, "process.user", &c.Process.User, asIs)
+	set(o, "--group", f.Group, "process.group", &c.Process.Group, asIs)
 	set(o, "--drain-timeout", f.DrainTimeout, "shutdown.drain_timeout", &c.Shutdown.DrainTimeout, parseDuration)
 }
 

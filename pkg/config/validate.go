@@ -34,6 +34,7 @@ func (c *Config) Validate() error {
 	v.shutdown()
 	v.inRange("health.concurrency", v.c.Health.Concurrency, 0, maxProbes)
 	v.limits()
+	v.process()
 	v.listeners()
 	v.pools()
 	v.between()
@@ -77,6 +78,12 @@ func (v *validator) admin() {
 func (v *validator) shutdown() {
 	v.zeroOrMore("shutdown.delay", v.c.Shutdown.Delay)
 	v.zeroOrMore("shutdown.drain_timeout", v.c.Shutdown.DrainTimeout)
+}
+
+func (v *validator) process() {
+	if p := v.c.Process; p.Group != "" && p.User == "" {
+		v.wrong("process.group", "goes with process.user, which is missing")
+	}
 }
 
 // oneOf checks a word against all that it may be.

@@ -56,9 +56,10 @@ func serve(backends []*backend, version string) (*front, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	connections := s.AdminConnections()
 	go func() {
 		defer close(ended)
-		admin.Serve(ctx, ln, h)
+		admin.Serve(ctx, ln, h, connections)
 	}()
 	return &front{s, s.Addr("demo").String(), "http://" + ln.Addr().String() + "/", func() {
 		cancel()

@@ -444,6 +444,10 @@ func (s *Server) bind(ctx context.Context, l *listener, a config.Address) error 
 		return fmt.Errorf("listener %s: %w", l.cfg.Name, err)
 	}
 	for _, b := range binds {
+		socket, err := s.inherited.claim(&b)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.cfg.Name, err)
+		}
 		b.Handler, b.Gates = l.front, []*splice.Gate{&l.front.Gate, &s.gate}
 		b.Keepalive = keepalive(l.cfg)
 		ln, err := s.engine.Listen(b)
@@ -451,8 +455,11 @@ func (s *Server) bind(ctx context.Context, l *listener, a config.Address) error 
 			return fmt.Errorf("listener %s: %w", l.cfg.Name, err)
 		}
 		l.bound = append(l.bound, bound{ln, a, b.Unix})
-		s.log.Info().Str("listener", l.cfg.Name).Str("address", l.bound[len(l.bound)-1].address()).
-			Str("pool", l.cfg.Pool).Msg("listening")
+		line := s.log.Info().Str("listener", l.cfg.Name).Str("address", l.bound[len(l.bound)-1].address()).Str("pool", l.cfg.Pool)
+		if socket != "" {
+			line.Str("socket", socket)
+		}
+		line.Msg("listening")
 	}
 	return nil
 }

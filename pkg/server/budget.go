@@ -17,6 +17,7 @@ type budget struct {
 	sessions int    // at one time; 0 = no limit
 	pipes    int    // for splice mode, two descriptors each; 0 = the engine's default
 	probes   int    // at one time
+	admin    int    // connections of the API
 }
 
 const (
@@ -24,6 +25,7 @@ const (
 	ownFiles  = 24
 	maxProbes = 256
 	maxPipes  = 512
+	maxAdmin  = 64
 )
 
 func newBudget(c *config.Config) (budget, error) {
@@ -33,7 +35,7 @@ func newBudget(c *config.Config) (budget, error) {
 // divide is pure: files is the limit on descriptors, 0 for none.
 func divide(files uint64, c *config.Config) (budget, error) {
 	if files == 0 {
-		return budget{probes: cmp.Or(c.Health.Concurrency, maxProbes)}, nil
+		return budget{probes: cmp.Or(c.Health.Concurrency, maxProbes), admin: maxAdmin}, nil
 	}
 	n := int(min(files, 1<<30))
 	loops := loops(c)
@@ -45,8 +47,9 @@ func divide(files uint64, c *config.Config) (budget, error) {
 		files:  files,
 		pipes:  clamp(n/32, 1, maxPipes),
 		probes: cmp.Or(c.Health.Concurrency, clamp(n/16, 2, maxProbes)),
+		admin:  clamp(n/16, 4, maxAdmin),
 	}
-	reserve := ownFiles + 2*loops + sockets + b.probes*filesPerProbe(c) + 2*b.pipes
+	reserve := ownFiles + 2*loops + sockets + b.probes*filesPerProbe(c) + b.admin + 2*b.pipes
 	if b.sessions = (n - reserve) / 2; b.sessions < 1 {
 		return b, fmt.Errorf("open files: the limit of %d leaves none for sessions; at least %d are needed (ulimit -n, LimitNOFILE)", files, reserve+2)
 	}
@@ -80,6 +83,13 @@ func (b *budget) warn(c *config.Config, log zerolog.Logger) {
 				Uint64("open_files", b.files).Msg("max_connections exceeds what the limit on open files allows")
 		}
 	}
+}
+
+// AdminConnections is how many connections the API may have at one time.
+func (s *Server) AdminConnections() int {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	return s.budget.admin
 }
 
 // loops is how many the engine will have, an estimate from above for the goroutine

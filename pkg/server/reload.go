@@ -121,7 +121,7 @@ func (s *Server) adopt(ctx context.Context, old *state, p plan) error {
 // change, and how they differ.
 func keepFixed(running, cfg *config.Config) (*config.Config, []config.Change) {
 	kept := *cfg
-	kept.Engine, kept.Admin = running.Engine, running.Admin
+	kept.Engine, kept.Admin, kept.Process = running.Engine, running.Admin, running.Process
 	kept.Log.Level, kept.Log.Format = running.Log.Level, running.Log.Format
 	kept.Limits.SourceEntries = running.Limits.SourceEntries
 	fixed := config.Diff(&kept, cfg)

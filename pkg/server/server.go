@@ -24,6 +24,9 @@ type Server struct {
 	log    zerolog.Logger
 	budget budget
 
+	inherited inherited
+	onBound   func() error
+
 	engine  splice.Engine
 	gate    splice.Gate // sessions of all listeners
 	monitor *healthcheck.Monitor
@@ -100,6 +103,7 @@ func (s *Server) onDemand(run func(context.Context)) (start func()) {
 // It starts from the inside out: no client is accepted before there is a pool, and
 // no pool without its addresses.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.closeInherited()
 	defer s.background.Wait()
 	defer s.cancel()
 	engine, err := splice.New(splice.Options{
@@ -135,6 +139,9 @@ func (s *Server) begin(ctx context.Context) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	err := s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file)})
+	if err == nil {
+		err = s.settle()
+	}
 	if err == nil {
 		s.announce()
 	}

@@ -267,7 +267,7 @@ pool = [{ name = "pool", backend = [{ address = "10.0.0.1:1" }] }]
 			t.Errorf("limit of %d files: %v", files, err)
 			continue
 		}
-		used := 2*b.sessions + 2*b.pipes + b.probes + ownFiles + 2*2 + 2*2
+		used := 2*b.sessions + 2*b.pipes + b.probes + b.admin + ownFiles + 2*2 + 2*2
 		if uint64(used) > files {
 			t.Errorf("limit of %d files: %d would be used (%+v)", files, used, b)
 		}

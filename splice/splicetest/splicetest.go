@@ -10,6 +10,8 @@
 //	gate.go        limits
 //	ending.go      Kill and Shutdown
 //	listener.go    Close, Suspend, addresses
+//	inherited.go   sockets that somebody else made
+//	alive.go       Alive
 //	resource.go    descriptors, goroutines, pipes
 //	history.go     long seeded random histories
 //
@@ -57,6 +59,8 @@ func Run(t *testing.T, newEngine func(t *testing.T, o splice.Options) splice.Eng
 		{"gate", gateTests},
 		{"ending", endingTests},
 		{"listener", listenerTests},
+		{"inherited", inheritedTests},
+		{"alive", aliveTests},
 		{"history", historyTests},
 	} {
 		t.Run(chapter.name, func(t *testing.T) {

@@ -1,0 +1,374 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// overloadFiles leaves room for less than 200 sessions.
+	overloadFiles = 512
+	// spell is how long throughput is measured, the length of a measurement.
+	spell = time.Second
+	// manySources is how many client addresses come, if the machine is quick enough to
+	// have them come within stormTime.
+	manySources = 100_000
+	stormTime   = 12 * time.Second
+)
+
+// Beyond every limit, sessions that are established keep moving and the admin API
+// answers; afterwards nothing is left of the crowd.
+//
+// Clients, attackers, backend and limeload share the machine, so a figure means little
+// by itself. The control are streams to the same backend that do not go through
+// limeload: how many bytes go through for each that goes past is measured in peace and
+// under attack, and may fall to a tenth.
+func TestOverload(t *testing.T) {
+	backend := echo(t, "")
+	s := serveFile(t, overloadFiles, `
+[admin]
+listen = "127.0.0.1:0"
+`+strings.Replace(configOf([]pool{{name: "db", backends: []string{backend}}}), "half_close", "idle = \"5s\"\nhalf_close", 1))
+	api := &questioner{t: t, base: s.lines("admin API")[0]["address"].(string)}
+	rest := api.goroutines()
+
+	through, past := streamTo(t, s.addr["db"]), streamTo(t, backend)
+	peace := share(through, past)
+	t.Logf("in peace: %.2f bytes through limeload for each past it", peace)
+	for _, tt := range []struct {
+		name   string
+		attack func(*testing.T, *instance) (stop func())
+	}{
+		{"more clients than descriptors", crowd},
+		{"more new connections than it can take, of very many sources", storm},
+		{"clients that write and never read", stalled},
+		{"clients that are half closed, and clients that vanished", halfOpen},
+		{"garbage and silence at the admin port", func(t *testing.T, _ *instance) func() { return garbage(t, api.address()) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stop := tt.attack(t, s)
+			answered := api.keepAsking(t)
+			got := share(through, past)
+			t.Logf("%.2f bytes through limeload for each past it; %d answers of the API", got, answered())
+			if got < peace/10 {
+				t.Errorf("established sessions: got %.3f bytes through for each past; want a tenth of %.2f at least", got, peace)
+			}
+			stop()
+		})
+	}
+	through.end(t)
+	past.end(t)
+	s.expectBaseline(t)
+	if !until(func() bool { return api.gauge("limeload_sessions_active") == 0 }) {
+		t.Errorf("sessions afterwards: got %v; want none", api.gauge("limeload_sessions_active"))
+	}
+	if !until(func() bool { return api.goroutines() <= rest+8 }) {
+		t.Errorf("goroutines afterwards: got %v; want about %v", api.goroutines(), rest)
+	}
+}
+
+// streams are sessions that send all the time and check what comes back.
+type streams struct {
+	conns []net.Conn
+	moved atomic.Int64 // bytes that came back
+	done  atomic.Bool
+	tasks sync.WaitGroup
+	errs  chan error
+}
+
+func streamTo(t *testing.T, addr string) *streams {
+	t.Helper()
+	const n = 4
+	s := &streams{errs: make(chan error, n)}
+	for i := range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		s.conns = append(s.conns, c)
+		s.tasks.Go(func() { s.run(c, byte(i)) })
+	}
+	return s
+}
+
+func (s *streams) run(c net.Conn, seed byte) {
+	out, in := make([]byte, 16<<10), make([]byte, 16<<10)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	for !s.done.Load() {
+		copy(out, noise(random, 64))
+		c.SetDeadline(time.Now().Add(patience))
+		if _, err := c.Write(out); err != nil {
+			s.errs <- err
+			return
+		}
+		if _, err := io.ReadFull(c, in); err != nil {
+			s.errs <- err
+			return
+		}
+		if !bytes.Equal(in, out) {
+			s.errs <- fmt.Errorf("stream %d: bytes changed", seed)
+			return
+		}
+		s.moved.Add(int64(len(in)))
+	}
+}
+
+// end stops the streams, all of which must have been fine until now.
+func (s *streams) end(t *testing.T) {
+	t.Helper()
+	s.done.Store(true)
+	s.tasks.Wait()
+	close(s.errs)
+	for err := range s.errs {
+		t.Errorf("established session: %v", err)
+	}
+	for _, c := range s.conns {
+		c.Close()
+	}
+}
+
+// share is how many bytes went through limeload for each that went past it, over a
+// spell.
+func share(through, past *streams) float64 {
+	t0, p0 := through.moved.Load(), past.moved.Load()
+	time.Sleep(spell)
+	return float64(through.moved.Load()-t0) / float64(max(past.moved.Load()-p0, 1))
+}
+
+// attackers run until they are stopped.
+type attackers struct {
+	ctx   context.Context
+	tasks sync.WaitGroup
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func newAttackers() (a *attackers, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a = &attackers{ctx: ctx}
+	return a, func() {
+		cancel()
+		a.mu.Lock()
+		for _, c := range a.conns {
+			c.Close()
+		}
+		a.mu.Unlock()
+		a.tasks.Wait()
+	}
+}
+
+// dial connects, if it can; the connection is held until the end.
+func (a *attackers) dial(network, addr string) net.Conn {
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(a.ctx, network, addr)
+	if err != nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conns = append(a.conns, c)
+	if a.ctx.Err() != nil {
+		c.Close()
+	}
+	return c
+}
+
+// each runs f for n connections to addr at the same time, and returns when half of them
+// are there.
+func (a *attackers) each(t *testing.T, n int, addr string, f func(i int, c *net.TCPConn)) {
+	t.Helper()
+	var there atomic.Int64
+	for i := range n {
+		a.tasks.Go(func() {
+			if c := a.dial("tcp", addr); c != nil {
+				there.Add(1)
+				f(i, c.(*net.TCPConn))
+			}
+		})
+	}
+	if !until(func() bool { return there.Load() >= int64(n/2) }) {
+		t.Errorf("attackers that came: got %d; want %d", there.Load(), n/2)
+	}
+}
+
+func crowd(t *testing.T, s *instance) func() {
+	a, stop := newAttackers()
+	a.each(t, 4*overloadFiles, s.addr["db"], func(_ int, c *net.TCPConn) { c.Write([]byte("let me in\n")) })
+	return stop
+}
+
+// storm connects from ever new addresses of 127.0.0.0/8 and resets at once.
+func storm(t *testing.T, s *instance) func() {
+	a, stop := newAttackers()
+	to := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s.addr["db"]))
+	var sources atomic.Uint32
+	began := time.Now()
+	for range 64 {
+		a.tasks.Go(func() {
+			for a.ctx.Err() == nil {
+				i := sources.Add(1)
+				from := &net.TCPAddr{IP: net.IPv4(127, 16+byte(i>>16), byte(i>>8), byte(i))}
+				d := net.Dialer{LocalAddr: from, Timeout: time.Second}
+				if c, err := d.DialContext(a.ctx, "tcp", to.String()); err == nil {
+					c.(*net.TCPConn).SetLinger(0)
+					c.Close()
+				}
+			}
+		})
+	}
+	return func() {
+		for !testing.Short() && sources.Load() < manySources && time.Since(began) < stormTime {
+			time.Sleep(10 * time.Millisecond) // the pace of looking
+		}
+		t.Logf("%d sources in %v", sources.Load(), time.Since(began).Round(time.Millisecond))
+		stop()
+	}
+}
+
+func stalled(t *testing.T, s *instance) func() {
+	a, stop := newAttackers()
+	b := make([]byte, 1<<20)
+	a.each(t, overloadFiles/4, s.addr["db"], func(_ int, c *net.TCPConn) {
+		c.SetReadBuffer(4096)
+		for a.ctx.Err() == nil {
+			if _, err := c.Write(b); err != nil {
+				return
+			}
+		}
+	})
+	return stop
+}
+
+// halfOpen has clients that end their direction and stay, and clients that are gone
+// without a word, as a machine that lost its power: a socket under repair closes so
+// (TCP_REPAIR, for root).
+func halfOpen(t *testing.T, s *instance) func() {
+	a, stop := newAttackers()
+	a.each(t, overloadFiles/4, s.addr["db"], func(i int, c *net.TCPConn) {
+		c.Write([]byte("hello\n"))
+		if i%2 == 0 {
+			c.CloseWrite()
+			return
+		}
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return
+		}
+		raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 1) })
+		if err == nil {
+			c.Close()
+		}
+	})
+	return stop
+}
+
+// garbage sends to the admin port what is no request, or none that ends.
+func garbage(t *testing.T, addr string) func() {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	bytes := noise(random, 100_000)
+	a, stop := newAttackers()
+	a.each(t, 2*overloadFiles, addr, func(i int, c *net.TCPConn) {
+		switch i % 5 {
+		case 0:
+			c.Write(bytes)
+		case 1:
+			io.WriteString(c, "GET /api/v1/status HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		case 2:
+			io.WriteString(c, "GET /"+strings.Repeat("a", 200_000))
+		case 3:
+			io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+		} // and some say nothing
+	})
+	return stop
+}
+
+// questioner asks limeload's admin API, each time on a new connection.
+type questioner struct {
+	t    *testing.T
+	base string
+}
+
+func (a *questioner) address() string { return strings.TrimPrefix(a.base, "http://") }
+
+func (a *questioner) get(path string) (string, error) {
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get(a.base + path)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err == nil && r.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", r.Status, body)
+	}
+	return string(body), err
+}
+
+// keepAsking asks until the answer's function is called, which tells how often. Every
+// question must be answered.
+func (a *questioner) keepAsking(t *testing.T) (answered func() int) {
+	var n atomic.Int64
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			for _, path := range []string{"/readyz", "/api/v1/status", "/metrics"} {
+				if _, err := a.get(path); err != nil {
+					t.Errorf("admin API: %s: %v", path, err)
+					return
+				}
+				n.Add(1)
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	}()
+	return func() int {
+		close(done)
+		<-ended
+		return int(n.Load())
+	}
+}
+
+// gauge is the value of a metric without labels.
+func (a *questioner) gauge(name string) float64 {
+	a.t.Helper()
+	text, err := a.get("/metrics")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(text)
+	if m == nil {
+		a.t.Fatalf("/metrics has no %s", name)
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return v
+}
+
+func (a *questioner) goroutines() float64 { return a.gauge("go_goroutines") }

@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// Silent connections push out each other; one whose request is being answered stays,
+// and whoever comes now is answered.
+func TestCrowdPushesOutWhoeverWaitsLongest(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("/long", func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-leave
+		io.WriteString(w, "done")
+	})
+	mux.HandleFunc("/short", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "now") })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	const most = 3
+	go func() { served <- Serve(ctx, ln, mux, most) }()
+
+	ask := func(path string) net.Conn {
+		c := connect(t, ln.Addr())
+		io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		return c
+	}
+	long := ask("/long")
+	<-entered
+	var silent []net.Conn
+	for range 3 * most {
+		silent = append(silent, connect(t, ln.Addr()))
+	}
+	for i, c := range silent[:2*most] {
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Errorf("silent connection %d: got bytes; want its end", i)
+		}
+	}
+	wantAnswer(t, ask("/short"), "now")
+	close(leave)
+	wantAnswer(t, long, "done")
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+func connect(t *testing.T, addr net.Addr) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c
+}
+
+func wantAnswer(t *testing.T, c net.Conn, want string) {
+	t.Helper()
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatalf("got %v; want the answer %q", err, want)
+	}
+	if got, _ := io.ReadAll(r.Body); string(got) != want {
+		t.Errorf("answer: got %q; want %q", got, want)
+	}
+}
