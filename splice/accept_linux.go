@@ -88,7 +88,12 @@ func (l *loop) admit(s *socket, fd int32, remote netip.AddrPort) {
 		l.close(p, ReasonError, e, sys.Reset)
 		return
 	}
-	l.dial(p, nil)
+	n, e := sys.Peek(fd, l.buf[:1])
+	if e != 0 && e != unix.EAGAIN {
+		l.close(p, ReasonClientReset, e, sys.Reset)
+		return
+	}
+	l.dial(p, nil, n > 0)
 }
 
 func (ln *listener) peer(fd int32, remote netip.AddrPort) Peer {

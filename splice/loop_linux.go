@@ -18,6 +18,9 @@ const (
 	// turnBudget bounds the bytes of one flow in one turn of the loop, so that an
 	// elephant does not starve the mice.
 	turnBudget = 256 << 10
+	// crowded is how many events and flows in one turn are so many that a splice takes
+	// no more than turnBudget; with fewer it may fill its pipe, which costs less.
+	crowded = 16
 	// acceptBatch bounds the clients that one turn takes off one socket.
 	acceptBatch = 64
 	// eventBatch is the most events that one wait takes.
@@ -47,6 +50,7 @@ type loop struct {
 	base   time.Time // zero of the loop's clock
 	now    int64     // nanoseconds on it, as of the last wait
 	busy   bool      // the last wait had events
+	crowd  int       // events and queued flows of this turn
 	stop   bool
 	pathAt int64 // when the path of a session may be looked at again
 	events []sys.Event
@@ -97,6 +101,7 @@ func (l *loop) run() {
 func (l *loop) round() {
 	n := l.wait()
 	l.now = l.clock()
+	l.crowd = n + len(l.queue)
 	for i := range l.events[:n] {
 		l.handle(&l.events[i])
 	}
@@ -236,6 +241,14 @@ func (l *loop) goOn() {
 	}
 	clear(queue)
 	l.spare = queue
+}
+
+// bite is the most that one splice may take, in bytes.
+func (l *loop) bite() int {
+	if l.crowd > crowded {
+		return min(turnBudget, l.r.o.PipeSize)
+	}
+	return l.r.o.PipeSize
 }
 
 func (l *loop) expireDue() {

@@ -57,8 +57,8 @@ const (
 	// than a receive buffer holds (tcp_rmem, tcp(7)), and an end for one that never stops.
 	lastDrop = 64 << 20
 
-	// The intervals of the backend's keepalive are set when the session is this old:
-	// three calls that short sessions do not need.
+	// The backend's keepalive is set when the session is this old: four calls that short
+	// sessions do not need.
 	keepaliveAfter = 10 * time.Second
 
 	// A flow enters splice mode after this many reads in a row that filled the
@@ -80,7 +80,7 @@ type pair struct {
 	first       side // who ended its direction first
 	gone        side // who broke, while resetting
 	clientEnded bool // the client sent all it will while we were dialing
-	keepalive   bool // the backend's socket has its intervals
+	keepalive   bool // the backend's socket has its keepalive
 	ownPort     bool // the dial might meet itself
 	unix        [2]bool
 
@@ -171,7 +171,7 @@ func (l *loop) pump(p *pair, d side) {
 			budget -= n
 			continue
 		}
-		budget -= l.move(p, d, len(l.buf), l.r.o.PipeSize)
+		budget -= l.move(p, d, len(l.buf), l.bite())
 	}
 }
 
@@ -464,8 +464,9 @@ func resetBy(s side) Reason {
 	return ReasonBackendReset
 }
 
-// dial asks the session where to connect until a connect is under way.
-func (l *loop) dial(p *pair, last error) {
+// dial asks the session where to connect until a connect is under way. spoke is whether
+// the client's first bytes are here.
+func (l *loop) dial(p *pair, last error, spoke bool) {
 	for {
 		ep, err := p.session.Dial(last)
 		if w, ok := err.(Wait); ok {
@@ -477,7 +478,7 @@ func (l *loop) dial(p *pair, last error) {
 			l.closeFailed(p, err)
 			return
 		}
-		if last = l.connect(p, &ep); last == nil {
+		if last = l.connect(p, &ep, spoke); last == nil {
 			return
 		}
 		if p.clientEnded {
@@ -488,12 +489,12 @@ func (l *loop) dial(p *pair, last error) {
 }
 
 // connect begins one attempt. An error means that nothing of it is left.
-func (l *loop) connect(p *pair, ep *Endpoint) error {
+func (l *loop) connect(p *pair, ep *Endpoint, spoke bool) error {
 	p.state, p.since, p.alarm = stateDialing, l.clock(), 0
 	p.counters, p.timeouts, p.limits = ep.Counters, ep.Timeouts, ep.Bandwidth
 	p.unix[backend] = ep.Unix != ""
 	p.ownPort = !p.unix[backend] && ep.Addr.Port() >= l.r.lowPort
-	fd, e := openBackend(ep)
+	fd, e := openBackend(ep, spoke)
 	if e != 0 && e != unix.EINPROGRESS {
 		if fd >= 0 {
 			sys.Close(fd)
@@ -569,7 +570,7 @@ func (l *loop) dialFailed(p *pair, err error) {
 		l.closeFailed(p, err)
 		return
 	}
-	l.dial(p, err)
+	l.dial(p, err, false)
 }
 
 // dropBackend takes the socket out of the epoll first: while a child process is
@@ -730,7 +731,7 @@ func (l *loop) expire(p *pair) {
 		l.dropBackend(p)
 		l.dialFailed(p, ErrDialTimeout)
 	case stateWaiting:
-		l.dial(p, Wait(p.since))
+		l.dial(p, Wait(p.since), false)
 	case stateResetting:
 		l.tryReset(p)
 	}

@@ -11,14 +11,13 @@ import (
 )
 
 // tune sets what both legs have from the beginning. On a listening socket this, the
-// intervals of keepalive and the user timeout are inherited by the clients (tcp(7)), which saves the calls for each.
-func tune(fd int32) {
-	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-}
+// keepalive and the user timeout are inherited by the clients (tcp(7)), which saves the
+// calls for each.
+func tune(fd int32) { sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
-// setKeepalive sets the intervals; tune has turned the probes on.
+// setKeepalive turns the probes of keepalive on.
 func setKeepalive(fd int32, k Keepalive) {
+	sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, wholeSeconds(k.idle()))
 	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, wholeSeconds(k.interval()))
 	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.count())
@@ -44,7 +43,12 @@ func lowestPort() uint16 {
 
 // openBackend makes a socket and starts to connect it. EINPROGRESS is the usual
 // answer; with any other error fd, if it is not -1, is for the caller to close.
-func openBackend(ep *Endpoint) (fd int32, e sys.Errno) {
+//
+// hold is for a client whose first bytes are here already: they will carry the
+// handshake's last ACK, which is a packet less. The kernel sends it by itself if they do
+// not follow within 200 ms, and acknowledges at once again afterwards (tcp(7),
+// TCP_QUICKACK; tcp_rcv_synsent_state_process).
+func openBackend(ep *Endpoint, hold bool) (fd int32, e sys.Errno) {
 	if ep.Unix != "" {
 		if fd, e = sys.Socket(unix.AF_UNIX); e != 0 {
 			return -1, e
@@ -56,6 +60,9 @@ func openBackend(ep *Endpoint) (fd int32, e sys.Errno) {
 		return -1, e
 	}
 	tune(fd)
+	if hold {
+		sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
+	}
 	if t := ep.Timeouts; t != nil && t.Keepalive.UserTimeout > 0 {
 		setUserTimeout(fd, t.Keepalive.UserTimeout)
 	}

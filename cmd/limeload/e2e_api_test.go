@@ -138,7 +138,7 @@ func TestOperatorFindsAndCutsASession(t *testing.T) {
 		var s object
 		eventually(t, "the session that moved more stands first", func() bool {
 			s = o.sessions("sort=-bytes_up")[0]
-			return s["client_port"] == float64(portOf(goes.LocalAddr()))
+			return s["client_port"] == float64(portOf(goes.LocalAddr())) && s["bytes_down"].(float64) > s["bytes_up"].(float64)
 		})
 		if s["listener"] != "front" || s["backend_address"] != a.address || s["client"] != "127.0.0.1" || s["state"] != "open" {
 			t.Errorf("got %v; want the session of front to a", s)
