@@ -124,6 +124,10 @@ backend = [{ name = "x", address = "127.0.0.1:%d" }]
 		}
 		return s.Snapshot().Listeners[1].Ended[splice.ReasonConnectFailed] > 0
 	})
+	eventually(t, "what went each way is counted", func() bool {
+		l := s.Snapshot().Listeners[0]
+		return l.Up >= 12 && l.Down >= 12
+	})
 	at := time.Now()
 	s.history.record(at, s.readings())
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/limeload/limeload/splice"
 	"golang.org/x/sys/unix"
@@ -75,13 +76,18 @@ func (s suite) urgentData(t *testing.T) {
 // socketOptions looks at the engine's own sockets, which live in this process: they
 // are the ones whose peers are the test's, and the one that listens.
 func (s suite) socketOptions(t *testing.T) {
-	r := s.rig(t, plan{options: splice.Options{Threads: 1}})
+	// The backend's keepalive may be set as late as its first probe is due.
+	soon := splice.Timeouts{Keepalive: splice.Keepalive{Idle: time.Second}}
+	r := s.rig(t, plan{options: splice.Options{Threads: 1}, timeouts: soon})
 	client, server, _ := r.connect()
 	for name, peer := range map[string]net.Conn{"client": client, "backend": server} {
 		fd := descriptorOf(t, peer.RemoteAddr(), peer.LocalAddr())
 		name = "the " + name + "'s connection"
 		wantOption(t, fd, name, "SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP)
-		wantOption(t, fd, name, "SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		eventually(t, name+" has its keepalive", func() bool {
+			on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+			return err == nil && on == 1
+		})
 		wantOption(t, fd, name, "TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	fd := descriptorOf(t, addrOf(r.listener), nil)
