@@ -21,7 +21,7 @@ help: ## Show this list
 
 .PHONY: build
 build: ## Build bin/limeload
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/limeload ./cmd/limeload
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/limeload ./cmd/limeload
 
 .PHONY: demo
 demo: build ## Run limeload in front of three small backends and watch it

@@ -246,6 +246,30 @@ func TestFence(t *testing.T) {
 		r.up("b")
 		r.want("b was promoted", "b")
 	})
+	misses := func(r *rig, names ...string) {
+		for _, name := range names {
+			r.pool.Probed(r.backend(name), healthcheck.Result{Verdict: healthcheck.Down}, r.now)
+		}
+		r.settle()
+	}
+	t.Run("one that was behind stays out while both miss a probe", func(t *testing.T) {
+		r := two(t, HighestTimeline)
+		r.tells("b", primary(2))
+		r.up("b")
+		misses(r, "a", "b")
+		r.want("both silent", "b")
+		r.tells("a", primary(1))
+		r.want("the one that is behind answers first", "b")
+	})
+	t.Run("a tie stays one while one of the two misses a probe", func(t *testing.T) {
+		r := two(t, HighestTimeline)
+		r.tells("b", primary(1))
+		r.up("b")
+		misses(r, "a")
+		r.want("one silent")
+		misses(r, "b")
+		r.want("both silent")
+	})
 	t.Run("a demoted primary is out at its first word of it", func(t *testing.T) {
 		r := two(t, HighestTimeline)
 		r.pool.Probed(r.backend("a"), healthcheck.Result{Verdict: healthcheck.Down, Facts: replica}, r.now)

@@ -2,6 +2,7 @@ package standing
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/limeload/limeload/balancer"
@@ -104,6 +105,30 @@ func (r *row) elapse(now time.Time) {
 	}
 }
 
+// highestAnswer is the highest timeline of the primaries that answered their last probe;
+// -1 if none did.
+func (p *Pool) highestAnswer() int64 {
+	highest := int64(-1)
+	for _, r := range p.rows {
+		if r.facts.Role == healthcheck.RolePrimary && !r.silent {
+			highest = max(highest, int64(r.facts.Timeline))
+		}
+	}
+	return highest
+}
+
+// claims reports whether r counts as one that claims to be the primary, where answers is
+// the highest timeline of those that answer. One that missed its last probe may still be
+// what it said: where nobody answers, or it is not behind who does. A server without
+// timelines that misses a probe makes room at once, for the one that took over.
+func (r *row) claims(answers int64) bool {
+	if r.facts.Role != healthcheck.RolePrimary || r.silent && r.health == balancer.Down {
+		return false
+	}
+	t := int64(r.facts.Timeline)
+	return !r.silent || answers < 0 || t > 0 && t >= answers
+}
+
 // settleFence answers what the fence objects to, by backend.
 func (p *Pool) settleFence(out *Outcome) map[*row]string {
 	if p.fence.mode == NoFence {
@@ -112,8 +137,9 @@ func (p *Pool) settleFence(out *Outcome) map[*row]string {
 	}
 	var claims []Claim
 	var claimants []*row
+	answers := p.highestAnswer()
 	for _, r := range p.rows {
-		if r.facts.Role == healthcheck.RolePrimary && !r.silent {
+		if r.claims(answers) {
 			claims, claimants = append(claims, Claim{r.Spec.Name, r.facts.Timeline}), append(claimants, r)
 		}
 	}
@@ -124,7 +150,7 @@ func (p *Pool) settleFence(out *Outcome) map[*row]string {
 		fenced[r] = objections[i]
 	}
 	for _, r := range p.rows {
-		if r.facts.Role == healthcheck.RolePrimary && r.silent && len(claims) > 0 {
+		if r.facts.Role == healthcheck.RolePrimary && len(claims) > 0 && !slices.Contains(claimants, r) {
 			fenced[r] = "does not answer, while " + claims[0].Name + " claims to be the primary"
 		}
 	}
