@@ -99,13 +99,13 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, after uint64) {
 	s := newStream(w)
 	ping := time.NewTicker(a.ping)
 	defer ping.Stop()
-	for {
+	for last := false; ; {
 		events, more := a.s.Events(after)
 		for i := range events {
 			s.event(newEvent(&events[i]))
 			after = events[i].ID
 		}
-		if s.flush() != nil {
+		if s.flush() != nil || last {
 			return
 		}
 		select {
@@ -115,7 +115,7 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, after uint64) {
 		case <-r.Context().Done():
 			return
 		case <-stopping(r):
-			return
+			last = true // what has happened meanwhile is told
 		}
 	}
 }
