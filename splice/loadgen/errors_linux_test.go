@@ -112,15 +112,16 @@ func TestRunThatCannotBegin(t *testing.T) {
 		mode   Mode
 		handle func(peer)
 		want   error
+		after  time.Duration // Options.Timeout
 	}{
-		"ends at once":    {Connect, end, errEnded},
-		"does not answer": {PingPong, drain, syscall.ETIMEDOUT},
-		"sends nothing":   {Download, drain, syscall.ETIMEDOUT},
-		"answers wrong":   {Idle, speak, errTooMany},
+		"ends at once":    {Connect, end, errEnded, 3 * time.Second},
+		"does not answer": {PingPong, drain, syscall.ETIMEDOUT, 200 * time.Millisecond},
+		"sends nothing":   {Download, drain, syscall.ETIMEDOUT, 200 * time.Millisecond},
+		"answers wrong":   {Idle, speak, errTooMany, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := start(t, Options{Targets: double(t, c.handle), Works: []Work{{Mode: c.mode, Connections: 3}}, Timeout: 200 * time.Millisecond})
+			r := start(t, Options{Targets: double(t, c.handle), Works: []Work{{Mode: c.mode, Connections: 3}}, Timeout: c.after})
 			if res, err := r.Wait(); !errors.Is(err, c.want) {
 				t.Errorf("got %v, %v; want %v", res, err, c.want)
 			}
