@@ -106,6 +106,9 @@ func dialReset(t *testing.T, address string) net.Addr {
 	t.Helper()
 	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: testserver.FreePort(t)}
 	c, err := (&net.Dialer{LocalAddr: from}).DialContext(t.Context(), "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) { // somebody took that port meanwhile
+		return dialReset(t, address)
+	}
 	if err == nil {
 		expectReset(t, guard(t, c.(*net.TCPConn)))
 	} else if !errors.Is(err, syscall.ECONNRESET) {
