@@ -11,6 +11,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 FUZZINPUTS ?= 50000
 SOAKTIME ?= 10m
+TESTFLAGS ?=
 BENCH    ?=
 
 .DEFAULT_GOAL := help
@@ -29,11 +30,11 @@ demo: build ## Run limeload in front of three small backends and watch it
 
 .PHONY: test
 test: deps ## Run every test (installs servers for them where it can; NO_DEPS=1 skips that)
-	$(GO) test -timeout 20m ./...
+	$(GO) test $(TESTFLAGS) -timeout 20m ./...
 
 .PHONY: race
 race: ## Run every test under the race detector, with smaller amounts
-	$(GO) test -race -short -timeout 30m ./...
+	$(GO) test $(TESTFLAGS) -race -short -timeout 30m ./...
 
 .PHONY: lint
 lint: ## Check formatting, go vet and staticcheck
