@@ -130,6 +130,9 @@ func (t *thread) connected(c *conn, events uint32) {
 		c.due = unscheduled
 		t.beginMessage(c)
 	}
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 && c.state == working {
+		t.again(c) // the server spoke, or ended, before we noticed the connect: it is not told twice
+	}
 }
 
 func (t *thread) uncount(c *conn) {
