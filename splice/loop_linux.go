@@ -303,7 +303,7 @@ func (l *loop) runTasks() {
 // number, which fits an epoll event, finds one. Freed ones are used again.
 type pairTable struct {
 	chunks [][]pair
-	unused []uint32 // slots
+	unused shelf[uint32] // slots
 }
 
 // pairsPerChunk fills a size class of the allocator (runtime/sizeclasses.go), so that
@@ -316,26 +316,23 @@ func (t *pairTable) at(slot uint32) *pair {
 
 // take answers a pair that is zero but for its slot and a generation of its own.
 func (t *pairTable) take() *pair {
-	if len(t.unused) == 0 {
+	if t.unused.len() == 0 {
 		first := uint32(len(t.chunks)) * pairsPerChunk
 		t.chunks = append(t.chunks, make([]pair, pairsPerChunk))
 		for i := range pairsPerChunk {
 			slot := first + pairsPerChunk - 1 - i
 			p := t.at(slot)
 			p.slot, p.gen = slot, 1
-			t.unused = append(t.unused, slot)
+			t.unused.push(slot)
 		}
 	}
-	last := len(t.unused) - 1
-	p := t.at(t.unused[last])
-	t.unused = t.unused[:last]
-	return p
+	return t.at(t.unused.pop())
 }
 
 // free takes a pair back: whoever still knows its generation knows nothing.
 func (t *pairTable) free(p *pair) {
 	*p = pair{slot: p.slot, gen: max(p.gen+1, 1)}
-	t.unused = append(t.unused, p.slot)
+	t.unused.push(p.slot)
 }
 
 // each calls f for every pair that lives.

@@ -7,8 +7,8 @@ package splice
 // connection). Times are nanoseconds on the loop's clock, which the caller passes
 // in. Not safe for concurrent use.
 type timers struct {
-	heap   []deadline
-	places []int32 // by slot: index in heap + 1, 0 = none
+	heap   shelf[deadline]
+	places shelf[int32] // by slot: index in heap + 1, 0 = none
 }
 
 type deadline struct {
@@ -19,91 +19,90 @@ type deadline struct {
 // set makes slot due at when, or earlier if it already is: a later deadline is
 // found by the owner when the entry comes due.
 func (t *timers) set(slot uint32, when int64) {
-	for int(slot) >= len(t.places) {
-		t.places = append(t.places, 0)
+	for int(slot) >= t.places.len() {
+		t.places.push(0)
 	}
-	i := int(t.places[slot]) - 1
+	i := t.place(slot)
 	switch {
 	case i < 0:
-		t.heap = append(t.heap, deadline{when, slot})
-		i = len(t.heap) - 1
-		t.places[slot] = int32(i + 1)
-	case when < t.heap[i].when:
-		t.heap[i].when = when
-	default:
+		i = t.heap.len()
+		t.heap.push(deadline{})
+	case when >= t.heap.at(i).when:
 		return
 	}
-	t.rise(i)
+	t.rise(i, deadline{when, slot})
 }
 
 // clear forgets slot's deadline.
 func (t *timers) clear(slot uint32) {
-	if int(slot) >= len(t.places) || t.places[slot] == 0 {
+	if int(slot) >= t.places.len() || t.place(slot) < 0 {
 		return
 	}
-	i := int(t.places[slot]) - 1
-	t.places[slot] = 0
-	last := len(t.heap) - 1
-	moved := t.heap[last]
-	t.heap = t.heap[:last]
-	if i == last {
+	i := t.place(slot)
+	*t.places.at(int(slot)) = 0
+	moved := t.heap.pop()
+	if i == t.heap.len() {
 		return
 	}
-	t.put(i, moved)
-	t.rise(i)
-	t.sink(int(t.places[moved.slot]) - 1)
+	t.rise(i, moved)
+	t.sink(t.place(moved.slot), moved)
 }
 
 // next is the earliest deadline; ok is false if there is none.
 func (t *timers) next() (when int64, ok bool) {
-	if len(t.heap) == 0 {
+	if t.heap.len() == 0 {
 		return 0, false
 	}
-	return t.heap[0].when, true
+	return t.heap.at(0).when, true
 }
 
 // due takes the earliest slot whose deadline is not after now.
 func (t *timers) due(now int64) (slot uint32, ok bool) {
-	if len(t.heap) == 0 || t.heap[0].when > now {
+	if when, any := t.next(); !any || when > now {
 		return 0, false
 	}
-	slot = t.heap[0].slot
+	slot = t.heap.at(0).slot
 	t.clear(slot)
 	return slot, true
 }
 
+// place is where slot's deadline is in the heap, or -1.
+func (t *timers) place(slot uint32) int { return int(*t.places.at(int(slot))) - 1 }
+
 func (t *timers) put(i int, d deadline) {
-	t.heap[i] = d
-	t.places[d.slot] = int32(i + 1)
+	*t.heap.at(i) = d
+	*t.places.at(int(d.slot)) = int32(i + 1)
 }
 
-func (t *timers) rise(i int) {
-	d := t.heap[i]
+// rise puts d at i, or as far above it as it is due before.
+func (t *timers) rise(i int, d deadline) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if t.heap[parent].when <= d.when {
+		above := *t.heap.at(parent)
+		if above.when <= d.when {
 			break
 		}
-		t.put(i, t.heap[parent])
+		t.put(i, above)
 		i = parent
 	}
 	t.put(i, d)
 }
 
-func (t *timers) sink(i int) {
-	d := t.heap[i]
+// sink puts d at i, or as far below it as it is due after.
+func (t *timers) sink(i int, d deadline) {
 	for {
 		child := 2*i + 1
-		if child >= len(t.heap) {
+		if child >= t.heap.len() {
 			break
 		}
-		if child+1 < len(t.heap) && t.heap[child+1].when < t.heap[child].when {
+		if child+1 < t.heap.len() && t.heap.at(child+1).when < t.heap.at(child).when {
 			child++
 		}
-		if d.when <= t.heap[child].when {
+		below := *t.heap.at(child)
+		if d.when <= below.when {
 			break
 		}
-		t.put(i, t.heap[child])
+		t.put(i, below)
 		i = child
 	}
 	t.put(i, d)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/limeload/limeload/pkg/config"
@@ -137,9 +139,23 @@ func serve(o serving) error {
 	go p.obey(signals)
 	go p.reloadWhenDue()
 	go p.report()
+	go p.tidy()
 	defer p.follow(file)()
 	if err := s.Run(context.Background()); !errors.Is(err, server.ErrClosed) {
 		return failed(err)
 	}
 	return nil
+}
+
+// tidy gives back what reading the configuration and starting took, once that is over.
+// The collector itself takes a page for each size of objects at its first two rounds, one
+// for each of the two sets of spans that it changes between (runtime.mcentral): half a
+// megabyte, which is better there from the start than asked for under load.
+func (p *process) tidy() {
+	select {
+	case <-p.Started():
+		runtime.GC()
+		debug.FreeOSMemory()
+	case <-p.done:
+	}
 }
