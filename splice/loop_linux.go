@@ -27,8 +27,11 @@ const (
 	eventBatch = 256
 
 	// busyWait is how long, in milliseconds, a loop that just had work waits for
-	// more without giving its processor away.
-	busyWait = 1
+	// more without giving its processor away. It is longer than a tick of the system's
+	// clock: a shorter wait has to program the timer of the processor each time, which on
+	// a virtual machine costs as much as a small send. Who wants to stop the world need
+	// not wait for it: the runtime's signal to preempt interrupts epoll_wait (signal(7)).
+	busyWait = 10
 	// acceptRetry is how long accepting pauses for want of a resource.
 	acceptRetry = 100 * time.Millisecond
 

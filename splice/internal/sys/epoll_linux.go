@@ -33,8 +33,8 @@ func EpollDel(ep, fd int32) Errno {
 }
 
 // EpollPoll waits at most ms milliseconds while it keeps the goroutine's
-// processor: cheap, but it delays the garbage collector for as long as it waits.
-// An interrupted wait answers 0.
+// processor: cheap, and the garbage collector, which needs all goroutines to stop,
+// interrupts it. An interrupted wait answers 0.
 func EpollPoll(ep int32, events []Event, ms int) (int, Errno) {
 	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(ms), 0, 0)
 	if e == unix.EINTR {
