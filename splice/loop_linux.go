@@ -251,7 +251,7 @@ func (l *loop) bite() int {
 	if l.crowd > crowded {
 		return min(turnBudget, l.r.o.PipeSize)
 	}
-	return l.r.o.PipeSize
+	return pipeOverfill * l.r.o.PipeSize
 }
 
 func (l *loop) expireDue() {

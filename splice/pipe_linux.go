@@ -16,13 +16,18 @@ const (
 	// (pipe(7)): with those, splicing is slower than copying.
 	minPipeSize = 64 << 10
 
+	// A pipe is asked to take this many times its size. It has a slot for each page of
+	// that, but a slot takes a piece of a packet of up to 32 KiB; what does not fit stays
+	// in the socket.
+	pipeOverfill = 2
+
 	// After a pipe could not be had, copy for this long before asking again.
 	pipeRetry = time.Second
 	// What the pool did not use for this long is closed.
 	pipeTrim = 5 * time.Second
 )
 
-// pipe is a kernel buffer of up to size bytes. The owner counts what is in it.
+// pipe is a kernel buffer, nominally of size bytes. The owner counts what is in it.
 type pipe struct {
 	r, w int32
 	size int

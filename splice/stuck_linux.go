@@ -60,5 +60,5 @@ func (l *loop) fill(size int) int {
 	if l.stuck >= l.r.mostStuck {
 		return min(size, len(l.buf))
 	}
-	return size
+	return pipeOverfill * size
 }
