@@ -18,9 +18,10 @@ const (
 	// turnBudget bounds the bytes of one flow in one turn of the loop, so that an
 	// elephant does not starve the mice.
 	turnBudget = 256 << 10
-	// crowded is how many events and flows in one turn are so many that a splice takes
-	// no more than turnBudget; with fewer it may fill its pipe, which costs less.
-	crowded = 16
+	// roundBudget bounds what all flows in splice mode move in one round of a loop; the
+	// others wait for the next one. So few at a time take all that a pipe holds, which
+	// costs less than many small bites, and mice wait no longer than for this.
+	roundBudget = 2 << 20
 	// acceptBatch bounds the clients that one turn takes off one socket.
 	acceptBatch = 64
 	// eventBatch is the most events that one wait takes.
@@ -53,7 +54,8 @@ type loop struct {
 	base   time.Time // zero of the loop's clock
 	now    int64     // nanoseconds on it, as of the last wait
 	busy   bool      // the last wait had events
-	crowd  int       // events and queued flows of this turn
+	left   int       // of this round's budget
+	late   bool      // the queue has flows of an earlier round, whose turn comes first
 	stop   bool
 	pathAt int64 // when the path of a session may be looked at again
 	events []sys.Event
@@ -61,7 +63,6 @@ type loop struct {
 	buf    []byte
 	pairs  pairTable
 	queue  []*pair // pairs with a flow that used up its turn
-	spare  []*pair // the other buffer of queue
 	dead   []*pair // closed in this turn
 	timers timers
 	pipes  pipePool
@@ -104,7 +105,7 @@ func (l *loop) run() {
 func (l *loop) round() {
 	n := l.wait()
 	l.now = l.clock()
-	l.crowd = n + len(l.queue)
+	l.left, l.late = roundBudget, len(l.queue) > 0
 	for i := range l.events[:n] {
 		l.handle(&l.events[i])
 	}
@@ -228,11 +229,13 @@ func (l *loop) again(p *pair, d side) {
 	}
 }
 
-// goOn continues the flows that used up their turn.
+// goOn continues the flows that used up their turn, in the order in which they did, as
+// far as the round's budget goes.
 func (l *loop) goOn() {
-	queue := l.queue
-	l.queue = l.spare[:0]
-	for _, p := range queue {
+	l.late = false
+	i := 0
+	for n := len(l.queue); i < n && l.left > 0; i++ {
+		p := l.queue[i] // pump may queue it again
 		for d := range p.flows {
 			if f := &p.flows[d]; f.queued {
 				f.queued = false
@@ -242,16 +245,9 @@ func (l *loop) goOn() {
 			}
 		}
 	}
-	clear(queue)
-	l.spare = queue
-}
-
-// bite is the most that one splice may take, in bytes.
-func (l *loop) bite() int {
-	if l.crowd > crowded {
-		return min(turnBudget, l.r.o.PipeSize)
-	}
-	return pipeOverfill * l.r.o.PipeSize
+	rest := copy(l.queue, l.queue[i:])
+	clear(l.queue[rest:])
+	l.queue = l.queue[:rest]
 }
 
 func (l *loop) expireDue() {

@@ -159,7 +159,7 @@ func (l *loop) pump(p *pair, d side) {
 		if !src.readable {
 			return
 		}
-		if budget <= 0 {
+		if budget <= 0 || f.splicing && (l.late || l.left <= 0) {
 			l.again(p, d)
 			return
 		}
@@ -171,7 +171,7 @@ func (l *loop) pump(p *pair, d side) {
 			budget -= n
 			continue
 		}
-		budget -= l.move(p, d, len(l.buf), l.bite())
+		budget -= l.move(p, d, len(l.buf), pipeOverfill*l.r.o.PipeSize)
 	}
 }
 
@@ -231,6 +231,7 @@ func (l *loop) spliceIn(p *pair, d side, most int) int {
 	most = min(most, l.fill(pi.size))
 	n, e := sys.Splice(src.fd, pi.w, most)
 	if n > 0 {
+		l.left -= n
 		f.pipe, f.inPipe = pi, n
 		if n >= min(max(most, leastSplice), len(l.buf)/2) {
 			f.streak = 0
