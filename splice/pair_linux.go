@@ -61,13 +61,12 @@ const (
 	// sessions do not need.
 	keepaliveAfter = 10 * time.Second
 
-	// A flow enters splice mode after this many reads in a row that filled the
-	// loop's buffer, and leaves it after this many splices in a row that moved less
-	// than half of that. Held back to less at a time, it is the same with what it may
-	// take, unless that is so little that copying is cheaper.
-	fullReads    = 2
+	// A flow enters splice mode after this many large reads in a row, and leaves it after
+	// this many splices in a row that moved less than half of that: below, the second call
+	// and the one that finds the socket empty cost more than copying.
+	largeReads   = 2
 	smallSplices = 3
-	leastSplice  = 16 << 10
+	largeRead    = 16 << 10
 )
 
 // pair is one client and its backend. It belongs to one loop and is touched by no
@@ -193,12 +192,12 @@ func (l *loop) copyThrough(p *pair, d side, most int) int {
 		l.sourceStopped(p, d, e)
 		return 0
 	}
-	if n == most {
-		if f.streak++; f.streak >= fullReads && most >= min(leastSplice, len(l.buf)) && !src.urgent && !f.noSplice {
-			f.splicing, f.streak = true, 0
-		}
-	} else {
+	if n < min(largeRead, len(l.buf)) {
 		f.streak = 0
+	} else if f.streak++; f.streak >= largeReads && !src.urgent && !f.noSplice {
+		f.splicing, f.streak = true, 0
+	}
+	if n < most {
 		// A short read drained the socket: what comes later makes a new event. But one
 		// of a unix socket may have stopped behind a passed descriptor (unix(7)).
 		src.readable = src.hup || src.urgent || p.unix[d]
@@ -233,7 +232,7 @@ func (l *loop) spliceIn(p *pair, d side, most int) int {
 	if n > 0 {
 		l.left -= n
 		f.pipe, f.inPipe = pi, n
-		if n >= min(max(most, leastSplice), len(l.buf)/2) {
+		if n >= min(largeRead, len(l.buf))/2 {
 			f.streak = 0
 		} else if f.streak++; f.streak >= smallSplices {
 			f.splicing, f.streak = false, 0
