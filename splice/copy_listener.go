@@ -327,7 +327,7 @@ func (l *copyListener) close() error {
 	<-l.done
 	l.engine.forgetListener(l)
 	if l.bind.Unix != "" && l.suspended { // never an inherited one
-		os.Remove(l.bind.Unix)
+		removeStaleSocket(l.bind.Unix)
 	}
 	if socket == nil {
 		return nil

@@ -16,6 +16,7 @@ var inheritedTests = []test{
 	{"Close leaves the socket to its maker, with the clients in its queue", suite.inheritedClose},
 	{"Suspend has clients refused, Resume has them served", suite.inheritedSuspend},
 	{"Close ends Suspend", suite.inheritedSuspendClose},
+	{"Close ends Suspend beside live sessions", suite.inheritedSuspendCloseLive},
 	{"unix socket/is served, stays as a file, and is not suspended", suite.inheritedUnix},
 }
 
@@ -86,6 +87,22 @@ func (s suite) inheritedSuspendClose(t *testing.T) {
 		t.Errorf("Close got %v; want nil", err)
 	}
 	roundTrip(t, dialTCP(t, r.listener.Addr()), accept(t, maker))
+}
+
+// inheritedSuspendCloseLive has the sessions of the socket hold its address as well.
+func (s suite) inheritedSuspendCloseLive(t *testing.T) {
+	maker := listenTCP(t, "127.0.0.1:0")
+	r := s.rig(t, plan{options: several, bind: inherit(t, maker)})
+	client, server, session := r.connect()
+	if err := r.listener.Suspend(); err != nil {
+		t.Fatalf("Suspend: %v", err)
+	}
+	if err := r.listener.Close(); err != nil {
+		t.Errorf("Close got %v; want nil", err)
+	}
+	roundTrip(t, dialTCP(t, r.listener.Addr()), accept(t, maker))
+	roundTrip(t, client, server)
+	finish(t, client, server, session)
 }
 
 func (s suite) inheritedUnix(t *testing.T) {
