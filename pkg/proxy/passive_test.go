@@ -26,10 +26,12 @@ func listening(t *testing.T) (r *rig, words func() []standing.Word) {
 	}
 }
 
-// ending is how a session goes: it connects after took, unless dial fails.
+// ending is how a session goes: it connects after took, unless dial fails. After that
+// it is not asked again if the client had sent all it will.
 type ending struct {
-	dial error
-	took time.Duration
+	dial    error
+	sentAll bool
+	took    time.Duration
 	splice.Result
 }
 
@@ -39,8 +41,9 @@ func (r *rig) session(t *testing.T, e ending) {
 		t.Fatal(err)
 	}
 	if e.dial != nil {
-		s.Dial(e.dial)
-		e.Reason = splice.ReasonConnectFailed
+		if e.Reason, e.Err = splice.ReasonConnectFailed, e.dial; !e.sentAll {
+			s.Dial(e.dial)
+		}
 	} else if e.took > 0 {
 		s.(splice.Connected).Connected(e.took)
 	}
@@ -54,6 +57,8 @@ var endings = []struct {
 	trial standing.Word   // the last one of a trial
 }{
 	{"refused", ending{dial: errRefused}, []standing.Word{standing.ConnectsFail}, standing.TrialFailed},
+	{"refused, and the client has sent all it will", ending{dial: errRefused, sentAll: true}, []standing.Word{standing.ConnectsFail}, standing.TrialFailed},
+	{"no free port, and the client has sent all it will", ending{dial: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL), sentAll: true}, nil, standing.TrialOver},
 	{"no free port", ending{dial: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}, nil, standing.TrialOver},
 	{"no descriptor", ending{dial: os.NewSyscallError("socket", syscall.EMFILE)}, nil, standing.TrialOver},
 	{"the client leaves before the connect", ending{Result: splice.Result{Reason: splice.ReasonClientReset}}, nil, standing.TrialOver},
