@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
@@ -124,4 +125,20 @@ func TestStreakOfResets(t *testing.T) {
 	if got := words(); len(got) != 1 || got[0] != standing.SessionsBreak {
 		t.Errorf("words %v; want that sessions break", got)
 	}
+}
+
+// A trial whose backend is above its rate did not happen.
+func TestTrialAboveRate(t *testing.T) {
+	r := newRig(t, Dialing{Attempts: 1, Limit: BackendLimit{Rate: limit.PerSecond(1, 1)}}, target("a", "10.0.0.1:1"))
+	b := r.pool.Backends()[0].Backend
+	r.pool.SetStandings(map[*balancer.Backend]balancer.Standing{b: {Trial: true}})
+	r.session(t, ending{took: time.Microsecond})
+	s := r.open(t)
+	_, err := s.Dial(nil)
+	if err != LimitBackendRate {
+		t.Fatalf("Dial got %v; want %v", err, LimitBackendRate)
+	}
+	s.Close(splice.Result{Reason: splice.ReasonConnectFailed, Err: err})
+	r.Conf().Pool.SetDialing(Dialing{Attempts: 1})
+	r.session(t, ending{took: time.Microsecond})
 }

@@ -63,6 +63,7 @@ func (s *session) pickBelow(l *BackendLimit, b *balancer.Backend) (*balancer.Bac
 			s.listener.wouldRefuse(LimitBackendRate, s.client.Addr())
 			return b, nil
 		}
+		b.EndTrial(b.ClaimTrial()) // if it was to be one, the next session is
 		b.Release()
 		if passed == nil {
 			passed = &balancer.Tried{}
