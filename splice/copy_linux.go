@@ -85,7 +85,7 @@ func ofTCP(conn net.Conn, f func(fd int32)) {
 func setConnUserTimeout(conn net.Conn, d time.Duration) {
 	if _, tcp := conn.(*net.TCPConn); tcp && d > 0 {
 		control(conn, func(fd int) error {
-			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, wholeMillis(d))
 		})
 	}
 }

@@ -34,6 +34,7 @@ func (suite) silentBackend(t *testing.T)      { needLinux(t) }
 func (suite) silentIsNotSlow(t *testing.T)    { needLinux(t) }
 func (suite) userTimeoutClient(t *testing.T)  { needLinux(t) }
 func (suite) userTimeoutBackend(t *testing.T) { needLinux(t) }
+func (suite) userTimeoutEternal(t *testing.T) { needLinux(t) }
 func (suite) keepaliveOptions(t *testing.T)   { needLinux(t) }
 func (suite) keepaliveChanged(t *testing.T)   { needLinux(t) }
 
