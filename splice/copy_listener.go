@@ -32,6 +32,7 @@ type copyListener struct {
 	changed   sync.Cond    // suspended or closing has changed
 	keepalive Keepalive    // of clients accepted from now on
 	socket    net.Listener // nil while a suspended socket had to be closed
+	file      os.FileInfo  // a unix socket's, to remove no other
 	suspended bool
 	closing   chan struct{} // closed by Close
 
@@ -54,7 +55,7 @@ func listenCopy(e *copyEngine, b Bind) (*copyListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.socket = socket
+	l.listens(socket)
 	l.addr = addrPort(socket.Addr())
 	// Port 0 is the system's choice only once: Resume has to have the same.
 	l.bind.Addr = netip.AddrPortFrom(b.Addr.Addr(), l.addr.Port())
@@ -302,9 +303,18 @@ func (l *copyListener) Resume() error {
 	if err != nil {
 		return fmt.Errorf("resume %s: %w", l.bind, bareError(err))
 	}
-	l.socket, l.suspended = socket, false
+	l.listens(socket)
+	l.suspended = false
 	l.changed.Broadcast()
 	return nil
+}
+
+// listens notes the socket, and its file if it is a unix one.
+func (l *copyListener) listens(socket net.Listener) {
+	l.socket = socket
+	if l.bind.Unix != "" {
+		l.file, _ = os.Lstat(l.bind.Unix)
+	}
 }
 
 // Close has the accept loop serve what is queued, waits for it, and then closes
@@ -334,6 +344,11 @@ func (l *copyListener) close() error {
 	}
 	if l.suspended && l.bind.Inherited != 0 {
 		resume(socket, l.bind) // for whoever holds it too
+	}
+	if u, ok := socket.(*net.UnixListener); ok {
+		if now, err := os.Lstat(l.bind.Unix); err == nil && !os.SameFile(now, l.file) {
+			u.SetUnlinkOnClose(false)
+		}
 	}
 	return socket.Close()
 }

@@ -34,6 +34,7 @@ var listenerTests = []test{
 	{"unix socket/a live one is in use", suite.unixInUse},
 	{"unix socket/a file that is none is left alone", suite.unixNotSocket},
 	{"unix socket/Suspend and Resume", suite.unixSuspend},
+	{"unix socket/Close leaves the file of another that took the path", suite.unixCloseTaken},
 	{"unix socket/a Resume that failed can be tried again", suite.unixResumeAgain},
 	{"unix socket/Close after a Resume that failed touches nothing of others", suite.unixResumeClose},
 }
@@ -327,6 +328,19 @@ func (s suite) unixSuspend(t *testing.T) {
 		roundTrip(t, next, nextServer)
 		finish(t, next, nextServer, nextSession)
 	}
+}
+
+func (s suite) unixCloseTaken(t *testing.T) {
+	path := socketPath(t)
+	r := s.rig(t, plan{bind: splice.Bind{Unix: path}})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	other := listenUnix(t, path)
+	if err := r.listener.Close(); err != nil {
+		t.Errorf("Close got %v; want nil", err)
+	}
+	roundTrip(t, dialUnix(t, path), accept(t, other))
 }
 
 // resumeTaken suspends a unix listener, and has Resume fail because another one took
