@@ -165,7 +165,8 @@ func (ln *listener) open() (e sys.Errno) {
 }
 
 // adopt takes the inherited socket, which all loops watch: sockets of their own at the
-// same address would leave clients in this one's queue that nobody takes.
+// same address would leave clients in this one's queue that nobody takes. It may come
+// from somebody who died while it was suspended.
 func (ln *listener) adopt() {
 	fd := int32(ln.bind.Inherited)
 	ln.fds = []int32{fd}
@@ -173,7 +174,7 @@ func (ln *listener) adopt() {
 	if ln.bind.Unix == "" {
 		ln.addr, _ = sys.LocalAddr(fd)
 		tune(fd) // accepted sockets have what the listening one has
-		setKeepalive(fd, ln.bind.Keepalive)
+		sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 }
 

@@ -17,6 +17,7 @@ var inheritedTests = []test{
 	{"Suspend has clients refused, Resume has them served", suite.inheritedSuspend},
 	{"Close ends Suspend", suite.inheritedSuspendClose},
 	{"Close ends Suspend beside live sessions", suite.inheritedSuspendCloseLive},
+	{"a socket whose last owner died while it was suspended is served", suite.inheritedSuspended},
 	{"unix socket/is served, stays as a file, and is not suspended", suite.inheritedUnix},
 }
 
@@ -101,6 +102,18 @@ func (s suite) inheritedSuspendCloseLive(t *testing.T) {
 		t.Errorf("Close got %v; want nil", err)
 	}
 	roundTrip(t, dialTCP(t, r.listener.Addr()), accept(t, maker))
+	roundTrip(t, client, server)
+	finish(t, client, server, session)
+}
+
+// inheritedSuspended finds the socket beside a connection that holds its address as well.
+func (s suite) inheritedSuspended(t *testing.T) {
+	maker := listenTCP(t, "127.0.0.1:0")
+	dialTCP(t, netip.MustParseAddrPort(maker.Addr().String()))
+	accept(t, maker)
+	unlisten(t, maker)
+	r := s.rig(t, plan{options: several, bind: inherit(t, maker)})
+	client, server, session := r.connect()
 	roundTrip(t, client, server)
 	finish(t, client, server, session)
 }

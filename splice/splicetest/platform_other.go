@@ -40,6 +40,8 @@ func (suite) keepaliveChanged(t *testing.T)   { needLinux(t) }
 
 func flushed(t testing.TB, _ stream) { needLinux(t) }
 
+func unlisten(t testing.TB, _ net.Listener) { needLinux(t) }
+
 func closedPort(t testing.TB) netip.AddrPort {
 	needLinux(t)
 	return netip.AddrPort{}
