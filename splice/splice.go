@@ -294,12 +294,12 @@ var (
 )
 
 // LocalError reports whether a failed dial is the fault of this machine (no free
-// port, no descriptor, no memory, a source address it does not have), so that the
-// backend is not to blame.
+// port, no descriptor, no memory, no watch of epoll(7), a source address it does not
+// have), so that the backend is not to blame.
 func LocalError(err error) bool {
 	for _, e := range []syscall.Errno{
 		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EMFILE, syscall.ENFILE,
-		syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM,
+		syscall.ENOBUFS, syscall.ENOMEM, syscall.ENOSPC, syscall.EPERM,
 	} {
 		if errors.Is(err, e) {
 			return true
