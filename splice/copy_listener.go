@@ -37,7 +37,6 @@ type copyListener struct {
 	closing   chan struct{} // closed by Close
 
 	closeOnce sync.Once
-	closeErr  error
 	done      chan struct{} // closed when acceptLoop has returned
 }
 
@@ -236,7 +235,7 @@ func (l *copyListener) SetKeepalive(k Keepalive) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosing() {
-		return net.ErrClosed
+		return ErrClosed
 	}
 	l.keepalive = k
 	return nil
@@ -276,7 +275,7 @@ func (l *copyListener) Suspend() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosing() {
-		return net.ErrClosed
+		return ErrClosed
 	}
 	if l.suspended || l.bind.isFixed() {
 		return nil
@@ -294,7 +293,7 @@ func (l *copyListener) Resume() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosing() {
-		return net.ErrClosed
+		return ErrClosed
 	}
 	if !l.suspended {
 		return nil
@@ -319,9 +318,10 @@ func (l *copyListener) listens(socket net.Listener) {
 
 // Close has the accept loop serve what is queued, waits for it, and then closes
 // the socket.
-func (l *copyListener) Close() error {
-	l.closeOnce.Do(func() { l.closeErr = l.close() })
-	return l.closeErr
+func (l *copyListener) Close() (err error) {
+	err = ErrClosed
+	l.closeOnce.Do(func() { err = l.close() })
+	return err
 }
 
 func (l *copyListener) close() error {

@@ -289,7 +289,8 @@ var (
 	// ErrSelfConnect is a connect to a closed port of this machine that, by the rule
 	// of simultaneous open (RFC 9293, 3.5), met itself.
 	ErrSelfConnect = errors.New("connect: connection refused (connected to itself)")
-	// ErrClosed is answered by an engine that was shut down.
+	// ErrClosed is answered by an engine that was shut down, and by a listener that was
+	// closed.
 	ErrClosed = errors.New("splice: engine closed")
 )
 

@@ -20,6 +20,7 @@ var listenerTests = []test{
 	{"Open hears the client's address and its own", suite.listenerPeer},
 	{"Close frees the address and leaves live sessions", suite.listenerClose},
 	{"Close serves what was queued", suite.listenerCloseServes},
+	{"a closed listener says so", suite.listenerClosed},
 	{"Suspend has clients refused, Resume has them served", suite.suspend},
 	{"Suspend keeps an address that was asked for", suite.suspendExplicit},
 	{"Suspend resets the clients that were queued", suite.suspendQueued},
@@ -81,6 +82,23 @@ func (s suite) listenerClose(t *testing.T) {
 	listenTCP(t, r.listener.Addr().String())
 	roundTrip(t, client, server)
 	finish(t, client, server, session)
+}
+
+func (s suite) listenerClosed(t *testing.T) {
+	r := s.rig(t, plan{})
+	if err := r.listener.Close(); err != nil {
+		t.Errorf("Close got %v; want nil", err)
+	}
+	for call, err := range map[string]error{
+		"Suspend":      r.listener.Suspend(),
+		"Resume":       r.listener.Resume(),
+		"SetKeepalive": r.listener.SetKeepalive(splice.Keepalive{}),
+		"Close":        r.listener.Close(),
+	} {
+		if err != splice.ErrClosed {
+			t.Errorf("%s after Close got %v; want %v", call, err, splice.ErrClosed)
+		}
+	}
 }
 
 // listenerCloseServes queues clients at a full gate, which it opens as it closes.
