@@ -91,8 +91,5 @@ func (b *Bucket) Take(r Rate, now int64) bool {
 	}
 }
 
-// Return gives back the token of a Take with the same Rate whose event did not happen.
-func (b *Bucket) Return(r Rate) { b.paid.Add(-r.interval) }
-
 // Wait is how long after now there is a token, 0 if there is one.
 func (b *Bucket) Wait(r Rate, now int64) time.Duration { return r.wait(b.paid.Load(), now) }

@@ -66,10 +66,6 @@ func TestBucketHoldsEveryWindow(t *testing.T) {
 					}
 					continue
 				}
-				if r.IntN(5) == 0 {
-					b.Return(rate) // it did not happen
-					continue
-				}
 				h.at = append(h.at, now)
 			}
 			h.check(t, "a bucket")
