@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 	"github.com/rs/zerolog"
 )
@@ -205,6 +206,23 @@ func TestConnectFailedIsToldOnce(t *testing.T) {
 	if n := told(); n != 1 {
 		t.Errorf("told %d times after a success; want 1", n)
 	}
+}
+
+// A name that is resolved in the very moment in which an attempt on it fails is dialled.
+func TestResolvedMeanwhile(t *testing.T) {
+	a, b := target("a"), target("b", "10.0.0.2:1")
+	r := newRig(t, Dialing{Attempts: 3}, a, b)
+	p := r.Conf().Pool
+	p.SetLimits(standing.Limits{Failures: 1})
+	p.OnHeard(func(Heard) {
+		a.SetAddrs([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:1"), netip.MustParseAddrPort("10.0.0.1:2")})
+	})
+	s := r.open(t)
+	ep, err := s.Dial(nil)
+	if got := ep.Addr.String(); err != nil || got != "10.0.0.1:2" {
+		t.Errorf("dialled %s, %v; want 10.0.0.1:2", got, err)
+	}
+	s.Close(splice.Result{Reason: splice.ReasonClientReset})
 }
 
 // The address that answered last is the first one of the next session.
