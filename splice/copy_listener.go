@@ -281,11 +281,11 @@ func (l *copyListener) Suspend() error {
 		return nil
 	}
 	socket, err := suspend(l.socket)
+	l.socket, l.suspended = socket, true // also what could not be: Resume is to find it so
+	l.changed.Broadcast()
 	if err != nil {
 		return fmt.Errorf("suspend %s: %w", l.bind, bareError(err))
 	}
-	l.socket, l.suspended = socket, true
-	l.changed.Broadcast()
 	return nil
 }
 

@@ -244,10 +244,11 @@ func (ln *listener) suspend(yes bool) error {
 	if yes {
 		call, f = "shutdown", ln.unlisten
 	}
-	if e := f(); e != 0 {
+	e := f()
+	ln.suspended = yes || e != 0 // what could not listen again may be told to once more
+	if e != 0 {
 		return os.NewSyscallError(call, e)
 	}
-	ln.suspended = yes
 	return nil
 }
 

@@ -15,6 +15,7 @@ var inheritedTests = []test{
 	{"a client that came before the engine is served", suite.inherited},
 	{"Close leaves the socket to its maker, with the clients in its queue", suite.inheritedClose},
 	{"Suspend has clients refused, Resume has them served", suite.inheritedSuspend},
+	{"Resume ends a Suspend that failed", suite.inheritedSuspendFails},
 	{"Close ends Suspend", suite.inheritedSuspendClose},
 	{"Close ends Suspend beside live sessions", suite.inheritedSuspendCloseLive},
 	{"a socket whose last owner died while it was suspended is served", suite.inheritedSuspended},
@@ -75,6 +76,22 @@ func (s suite) inheritedClose(t *testing.T) {
 func (s suite) inheritedSuspend(t *testing.T) {
 	maker := listenTCP(t, "127.0.0.1:0")
 	s.suspendResume(t, plan{options: several, bind: inherit(t, maker)})
+}
+
+// inheritedSuspendFails has somebody else take the socket out of the listening state.
+func (s suite) inheritedSuspendFails(t *testing.T) {
+	maker := listenTCP(t, "127.0.0.1:0")
+	r := s.rig(t, plan{options: several, bind: inherit(t, maker)})
+	unlisten(t, maker)
+	if err := r.listener.Suspend(); err == nil {
+		t.Fatal("Suspend got nil; want an error")
+	}
+	if err := r.listener.Resume(); err != nil {
+		t.Fatalf("Resume: %v", err)
+	}
+	client, server, session := r.connect()
+	roundTrip(t, client, server)
+	finish(t, client, server, session)
 }
 
 func (s suite) inheritedSuspendClose(t *testing.T) {
