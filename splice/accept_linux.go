@@ -88,12 +88,14 @@ func (l *loop) admit(s *socket, fd int32, remote netip.AddrPort) {
 		l.close(p, ReasonError, e, sys.Reset)
 		return
 	}
-	n, e := sys.Peek(fd, l.buf[:1])
-	if e != 0 && e != unix.EAGAIN {
+	switch n, e := sys.Peek(fd, l.buf[:1]); {
+	case n > 0 || e == unix.EAGAIN:
+		l.dial(p, nil, n > 0)
+	case e == 0:
+		l.close(p, ReasonClientClosed, 0, sys.Close) // somebody who only looked whether we listen
+	default:
 		l.close(p, ReasonClientReset, e, sys.Reset)
-		return
 	}
-	l.dial(p, nil, n > 0)
 }
 
 func (ln *listener) peer(fd int32, remote netip.AddrPort) Peer {

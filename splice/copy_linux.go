@@ -85,7 +85,7 @@ func ofTCP(conn net.Conn, f func(fd int32)) {
 func setConnUserTimeout(conn net.Conn, d time.Duration) {
 	if _, tcp := conn.(*net.TCPConn); tcp && d > 0 {
 		control(conn, func(fd int) error {
-			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, wholeMillis(d))
 		})
 	}
 }
@@ -136,11 +136,16 @@ func resume(socket net.Listener, b Bind) (net.Listener, error) {
 	if socket == nil {
 		return listen(b)
 	}
+	return socket, relisten(socket, b)
+}
+
+// relisten takes a TCP socket back into the listening state.
+func relisten(socket net.Listener, b Bind) error {
 	backlog := b.Backlog
 	if backlog == 0 {
 		backlog = systemBacklog
 	}
-	return socket, control(socket, func(fd int) error {
+	return control(socket, func(fd int) error {
 		// The live sessions have the same address.
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 			return err

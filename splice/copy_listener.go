@@ -32,11 +32,11 @@ type copyListener struct {
 	changed   sync.Cond    // suspended or closing has changed
 	keepalive Keepalive    // of clients accepted from now on
 	socket    net.Listener // nil while a suspended socket had to be closed
+	file      os.FileInfo  // a unix socket's, to remove no other
 	suspended bool
 	closing   chan struct{} // closed by Close
 
 	closeOnce sync.Once
-	closeErr  error
 	done      chan struct{} // closed when acceptLoop has returned
 }
 
@@ -54,7 +54,7 @@ func listenCopy(e *copyEngine, b Bind) (*copyListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.socket = socket
+	l.listens(socket)
 	l.addr = addrPort(socket.Addr())
 	// Port 0 is the system's choice only once: Resume has to have the same.
 	l.bind.Addr = netip.AddrPortFrom(b.Addr.Addr(), l.addr.Port())
@@ -235,7 +235,7 @@ func (l *copyListener) SetKeepalive(k Keepalive) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosing() {
-		return net.ErrClosed
+		return ErrClosed
 	}
 	l.keepalive = k
 	return nil
@@ -275,17 +275,17 @@ func (l *copyListener) Suspend() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosing() {
-		return net.ErrClosed
+		return ErrClosed
 	}
 	if l.suspended || l.bind.isFixed() {
 		return nil
 	}
 	socket, err := suspend(l.socket)
+	l.socket, l.suspended = socket, true // also what could not be: Resume is to find it so
+	l.changed.Broadcast()
 	if err != nil {
 		return fmt.Errorf("suspend %s: %w", l.bind, bareError(err))
 	}
-	l.socket, l.suspended = socket, true
-	l.changed.Broadcast()
 	return nil
 }
 
@@ -293,7 +293,7 @@ func (l *copyListener) Resume() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosing() {
-		return net.ErrClosed
+		return ErrClosed
 	}
 	if !l.suspended {
 		return nil
@@ -302,16 +302,26 @@ func (l *copyListener) Resume() error {
 	if err != nil {
 		return fmt.Errorf("resume %s: %w", l.bind, bareError(err))
 	}
-	l.socket, l.suspended = socket, false
+	l.listens(socket)
+	l.suspended = false
 	l.changed.Broadcast()
 	return nil
 }
 
+// listens notes the socket, and its file if it is a unix one.
+func (l *copyListener) listens(socket net.Listener) {
+	l.socket = socket
+	if l.bind.Unix != "" {
+		l.file, _ = os.Lstat(l.bind.Unix)
+	}
+}
+
 // Close has the accept loop serve what is queued, waits for it, and then closes
 // the socket.
-func (l *copyListener) Close() error {
-	l.closeOnce.Do(func() { l.closeErr = l.close() })
-	return l.closeErr
+func (l *copyListener) Close() (err error) {
+	err = ErrClosed
+	l.closeOnce.Do(func() { err = l.close() })
+	return err
 }
 
 func (l *copyListener) close() error {
@@ -327,13 +337,18 @@ func (l *copyListener) close() error {
 	<-l.done
 	l.engine.forgetListener(l)
 	if l.bind.Unix != "" && l.suspended { // never an inherited one
-		os.Remove(l.bind.Unix)
+		removeStaleSocket(l.bind.Unix)
 	}
 	if socket == nil {
 		return nil
 	}
 	if l.suspended && l.bind.Inherited != 0 {
 		resume(socket, l.bind) // for whoever holds it too
+	}
+	if u, ok := socket.(*net.UnixListener); ok {
+		if now, err := os.Lstat(l.bind.Unix); err == nil && !os.SameFile(now, l.file) {
+			u.SetUnlinkOnClose(false)
+		}
 	}
 	return socket.Close()
 }

@@ -34,6 +34,9 @@ func setConnUserTimeout(net.Conn, time.Duration) {}
 // suspend closes the socket: for its time another process can take the address.
 func suspend(socket net.Listener) (net.Listener, error) { return closeSuspended(socket) }
 
+// relisten has nothing to do: nobody takes a socket out of the listening state.
+func relisten(net.Listener, Bind) error { return nil }
+
 func resume(_ net.Listener, b Bind) (net.Listener, error) { return listen(b) }
 
 // bindLate has nothing to set: the port is chosen by bind.

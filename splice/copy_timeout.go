@@ -99,7 +99,7 @@ func (p *copyPair) nextLook() time.Duration {
 func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 	due, reason := never, ReasonError
 	consider := func(since, limit time.Duration, r Reason) {
-		if limit > 0 && since+limit < due {
+		if limit > 0 && limit < due-since {
 			due, reason = since+limit, r
 		}
 	}
@@ -110,7 +110,7 @@ func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 		if since := f.blockedSince(); since > 0 {
 			consider(since, p.timeouts.Stall, ReasonStallTimeout)
 		} else if p.timeouts.Stall > 0 { // look again: a write may begin to wait
-			due = min(due, p.age()+p.timeouts.Stall)
+			due = min(due, p.in(p.timeouts.Stall))
 		}
 	}
 	if half := p.timeouts.HalfClose; half > 0 && seesSilence {
@@ -119,7 +119,7 @@ func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 				consider(max(up, down), half, ReasonHalfCloseTimeout)
 			}
 		}
-		due = min(due, p.age()+half) // look again: nobody reads from who is not heard of
+		due = min(due, p.in(half)) // look again: nobody reads from who is not heard of
 	}
 	switch {
 	case p.up.ended:
@@ -128,6 +128,12 @@ func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 		consider(max(p.halfClosed, up), p.timeouts.HalfClose, ReasonHalfCloseTimeout)
 	}
 	return due, reason
+}
+
+// in is the age that p has after d, at most never.
+func (p *copyPair) in(d time.Duration) time.Duration {
+	age := p.age()
+	return age + min(d, never-age)
 }
 
 // seed tells this session from all others.

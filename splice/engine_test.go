@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -39,6 +40,27 @@ func TestCopy(t *testing.T) { splicetest.Run(t, newEngine(splice.TypeCopy)) }
 func TestNewRefusesUnknownType(t *testing.T) {
 	if e, err := splice.New(splice.Options{Type: "magic"}); err == nil || !strings.Contains(err.Error(), "magic") {
 		t.Errorf("New got %v, %v; want an error that names the type", e, err)
+	}
+}
+
+func TestLocalError(t *testing.T) {
+	for _, test := range []struct {
+		call  string
+		errno syscall.Errno
+		want  bool
+	}{
+		{"bind", syscall.EADDRNOTAVAIL, true},
+		{"connect", syscall.EADDRNOTAVAIL, true}, // no free port
+		{"connect", syscall.EPERM, true},         // a filter of this machine
+		{"socket", syscall.EMFILE, true},
+		{"epoll_ctl", syscall.ENOSPC, true}, // /proc/sys/fs/epoll/max_user_watches
+		{"connect", syscall.ECONNREFUSED, false},
+		{"connect", syscall.ETIMEDOUT, false},
+		{"connect", syscall.EHOSTUNREACH, false},
+	} {
+		if got := splice.LocalError(os.NewSyscallError(test.call, test.errno)); got != test.want {
+			t.Errorf("%s: %v: got %v; want %v", test.call, test.errno, got, test.want)
+		}
 	}
 }
 

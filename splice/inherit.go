@@ -21,6 +21,11 @@ func adopt(b Bind) (net.Listener, error) {
 	}
 	if u, ok := socket.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
+		return socket, nil
+	}
+	if err := relisten(socket, b); err != nil { // who had it may have died while it was suspended
+		socket.Close()
+		return nil, fmt.Errorf("listen %s: %w", b, bareError(err))
 	}
 	return socket, nil
 }

@@ -575,10 +575,11 @@ func (l *loop) dialFailed(p *pair, err error) {
 
 // dropBackend takes the socket out of the epoll first: while a child process is
 // between fork and exec, a close alone would not, and the next attempt of the pair
-// has the same generation.
+// has the same generation. It resets, since one that met itself would else keep the
+// backend's port in TIME-WAIT.
 func (l *loop) dropBackend(p *pair) {
 	sys.EpollDel(l.ep, p.ends[backend].fd)
-	sys.Close(p.ends[backend].fd)
+	sys.Reset(p.ends[backend].fd)
 	p.ends[backend] = end{fd: -1}
 }
 

@@ -131,6 +131,7 @@ func (r *reactor) Listen(b Bind) (Listener, error) {
 	}
 	ln := &listener{r: r, bind: b, addr: b.Addr}
 	if e := ln.open(); e != 0 {
+		ln.removeFile()
 		return nil, fmt.Errorf("listen %s: %w", b.String(), e)
 	}
 	r.listeners[ln] = struct{}{}
@@ -158,14 +159,14 @@ func (ln *listener) open() (e sys.Errno) {
 		e = ln.register()
 	}
 	if e != 0 {
-		ln.removeFile()
 		closeAll(ln.fds)
 	}
 	return e
 }
 
 // adopt takes the inherited socket, which all loops watch: sockets of their own at the
-// same address would leave clients in this one's queue that nobody takes.
+// same address would leave clients in this one's queue that nobody takes. It may come
+// from somebody who died while it was suspended.
 func (ln *listener) adopt() {
 	fd := int32(ln.bind.Inherited)
 	ln.fds = []int32{fd}
@@ -173,7 +174,7 @@ func (ln *listener) adopt() {
 	if ln.bind.Unix == "" {
 		ln.addr, _ = sys.LocalAddr(fd)
 		tune(fd) // accepted sockets have what the listening one has
-		setKeepalive(fd, ln.bind.Keepalive)
+		sys.SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 }
 
@@ -239,12 +240,13 @@ func (ln *listener) suspend(yes bool) error {
 	if ln.suspended == yes || ln.bind.isFixed() {
 		return nil
 	}
-	ln.suspended = yes
 	call, f := "listen", ln.relisten
 	if yes {
 		call, f = "shutdown", ln.unlisten
 	}
-	if e := f(); e != 0 {
+	e := f()
+	ln.suspended = yes || e != 0 // what could not listen again may be told to once more
+	if e != 0 {
 		return os.NewSyscallError(call, e)
 	}
 	return nil
@@ -292,6 +294,9 @@ func (ln *listener) Close() error {
 	ln.removeFile()
 	if !ln.suspended || ln.bind.Unix == "" {
 		ln.r.onEach(func(i int, l *loop) { ln.leave(l, ln.sockets[i]) })
+		if ln.suspended && ln.bind.Inherited != 0 {
+			ln.relisten()
+		}
 		closeAll(ln.fds)
 	}
 	ln.r.mu.Lock()
@@ -303,21 +308,23 @@ func (ln *listener) Close() error {
 // leave ends a loop's part. Clients in the queue of an inherited socket are not lost with
 // it.
 func (ln *listener) leave(l *loop, s *socket) {
-	if ln.bind.Inherited == 0 {
+	if ln.bind.Inherited != 0 {
+		l.forget(s)
+	} else {
 		l.retire(s)
-		return
-	}
-	l.forget(s)
-	if ln.suspended {
-		sys.Listen(s.fd, ln.bind.Backlog)
 	}
 }
 
-// removeFile removes the unix socket's file, unless it is another's by now.
+// removeFile removes the unix socket's file, unless it is another's by now. While the
+// socket is closed, suspended, its inode may be another's as well.
 func (ln *listener) removeFile() {
 	var now unix.Stat_t
-	if ln.bind.Unix != "" && ln.bind.Inherited == 0 && unix.Lstat(ln.bind.Unix, &now) == nil && now.Dev == ln.file.Dev && now.Ino == ln.file.Ino {
-		unix.Unlink(ln.bind.Unix)
+	path := ln.bind.Unix
+	if path == "" || ln.bind.Inherited != 0 || unix.Lstat(path, &now) != nil || now.Dev != ln.file.Dev || now.Ino != ln.file.Ino {
+		return
+	}
+	if !ln.suspended || abandoned(path) {
+		unix.Unlink(path)
 	}
 }
 

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"time"
@@ -24,8 +25,11 @@ func setKeepalive(fd int32, k Keepalive) {
 }
 
 func setUserTimeout(fd int32, d time.Duration) {
-	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+	sys.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, wholeMillis(d))
 }
+
+// wholeMillis is d for an option that is an int of 32 bits.
+func wholeMillis(d time.Duration) int { return int(min(d.Milliseconds(), math.MaxInt32)) }
 
 func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 

@@ -289,17 +289,18 @@ var (
 	// ErrSelfConnect is a connect to a closed port of this machine that, by the rule
 	// of simultaneous open (RFC 9293, 3.5), met itself.
 	ErrSelfConnect = errors.New("connect: connection refused (connected to itself)")
-	// ErrClosed is answered by an engine that was shut down.
+	// ErrClosed is answered by an engine that was shut down, and by a listener that was
+	// closed.
 	ErrClosed = errors.New("splice: engine closed")
 )
 
 // LocalError reports whether a failed dial is the fault of this machine (no free
-// port, no descriptor, no memory, a source address it does not have), so that the
-// backend is not to blame.
+// port, no descriptor, no memory, no watch of epoll(7), a source address it does not
+// have), so that the backend is not to blame.
 func LocalError(err error) bool {
 	for _, e := range []syscall.Errno{
 		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EMFILE, syscall.ENFILE,
-		syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM,
+		syscall.ENOBUFS, syscall.ENOMEM, syscall.ENOSPC, syscall.EPERM,
 	} {
 		if errors.Is(err, e) {
 			return true

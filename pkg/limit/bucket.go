@@ -47,15 +47,30 @@ func (r Rate) Interval() time.Duration { return time.Duration(r.interval) }
 // t move paid to t + n*interval at least, and it is t + w + depth at most: so there
 // are no more than w/interval + burst of them in w. That does not depend on what paid
 // was, nor on an earlier Rate.
+//
+// It answers what paid is afterwards, also of an event that is refused: an earlier Rate
+// may have let more be owed than this one ever does, for hours, and then depth is owed.
 func (r Rate) take(paid, now int64) (after int64, ok bool) {
-	after = max(paid, now) + r.interval
-	return after, after-now <= r.depth
+	if paid > now+r.depth+lag {
+		paid = now + r.depth
+	}
+	if after = max(paid, now) + r.interval; after-now > r.depth {
+		return paid, false
+	}
+	return after, true
 }
+
+// lag is how much later another goroutine's now may be: what is owed by so much more than
+// depth need not come from an earlier Rate.
+const lag = int64(time.Second)
 
 // wait is how long after now an event would be allowed.
 func (r Rate) wait(paid, now int64) time.Duration {
-	after, _ := r.take(paid, now)
-	return time.Duration(max(after-now-r.depth, 0))
+	paid, ok := r.take(paid, now)
+	if ok {
+		return 0
+	}
+	return time.Duration(max(paid, now) + r.interval - r.depth - now)
 }
 
 // Bucket counts events against a Rate. The zero value is full. Any number of
@@ -70,17 +85,11 @@ func (b *Bucket) Take(r Rate, now int64) bool {
 	for {
 		paid := b.paid.Load()
 		after, ok := r.take(paid, now)
-		if !ok {
-			return false
-		}
-		if b.paid.CompareAndSwap(paid, after) {
-			return true
+		if after == paid || b.paid.CompareAndSwap(paid, after) {
+			return ok
 		}
 	}
 }
-
-// Return gives back the token of a Take with the same Rate whose event did not happen.
-func (b *Bucket) Return(r Rate) { b.paid.Add(-r.interval) }
 
 // Wait is how long after now there is a token, 0 if there is one.
 func (b *Bucket) Wait(r Rate, now int64) time.Duration { return r.wait(b.paid.Load(), now) }

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -65,14 +66,33 @@ func TestBucketHoldsEveryWindow(t *testing.T) {
 					}
 					continue
 				}
-				if r.IntN(5) == 0 {
-					b.Return(rate) // it did not happen
-					continue
-				}
 				h.at = append(h.at, now)
 			}
 			h.check(t, "a bucket")
 		}
+	}
+}
+
+// What was taken under a Rate that lets more be owed does not outlast it: after a reload
+// the next token comes as the new Rate has it.
+func TestBucketForgetsWhatAnEarlierRateLetOwe(t *testing.T) {
+	slow, fast := PerSecond(1, 3600), PerSecond(100, 100)
+	var b Bucket
+	for b.Take(slow, 0) {
+	}
+	if b.Take(fast, 0) {
+		t.Fatal("a token right after an hour's worth was taken; want none")
+	}
+	if wait := b.Wait(fast, 0); wait != fast.Interval() {
+		t.Errorf("the next token comes in %v; want %v", wait, fast.Interval())
+	}
+	table := NewSources(1)
+	src := NewSource(1, netip.MustParseAddr("192.0.2.1"), 32, 64)
+	for taken := Taken; taken == Taken; _, taken = table.Take(src, Quota{Rate: slow}, 0) {
+	}
+	table.Take(src, Quota{Rate: fast}, 0)
+	if o, _, wait := table.Look(src, Quota{Rate: fast}, 0); o != TooFast || wait != fast.Interval() {
+		t.Errorf("a source's next token: %v, in %v; want %v, in %v", o, wait, TooFast, fast.Interval())
 	}
 }
 

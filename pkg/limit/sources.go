@@ -160,15 +160,14 @@ func (t *Sources) Take(src Source, q Quota, now int64) (Slot, Outcome) {
 	if e == nil {
 		return 0, NoRoom
 	}
-	paid, outcome := q.check(e.live, e.paid, now)
-	if outcome != Taken {
+	var outcome Outcome
+	if e.paid, outcome = q.check(e.live, e.paid, now); outcome != Taken {
 		if e.live == 0 {
 			s.unlink(i)
 			s.link(i) // it was used
 		}
 		return 0, outcome
 	}
-	e.paid = paid
 	s.enter(i)
 	return t.slot(n, i), Taken
 }

@@ -485,6 +485,27 @@ func TestBackendRate(t *testing.T) {
 		}
 		leave(s)
 	})
+	t.Run("who is held does not count any more where it is a dry run by then", func(t *testing.T) {
+		r := newRig(t, below(true, false), target("a", "10.0.0.1:1"))
+		for range 2 {
+			s := r.open(t)
+			s.Dial(nil)
+			defer leave(s)
+		}
+		s := r.open(t)
+		defer leave(s)
+		_, err := s.Dial(nil)
+		if !isWait(err) {
+			t.Fatalf("got %v; want a wait", err)
+		}
+		r.Conf().Pool.SetDialing(below(true, true))
+		if _, err := s.Dial(err); err != nil {
+			t.Errorf("got %v; want an endpoint", err)
+		}
+		if n := r.Conf().Pool.held.Load(); n != 0 {
+			t.Errorf("%d held; want 0", n)
+		}
+	})
 	t.Run("a backend that failed is not tried again for it", func(t *testing.T) {
 		r := newRig(t, below(false, false), target("a", "10.0.0.1:1"), target("b", "10.0.0.2:1"))
 		s := r.open(t)

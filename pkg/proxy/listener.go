@@ -14,7 +14,7 @@ type Listener struct {
 	Name   string
 	Number uint32      // in the IDs of its sessions; who makes listeners gives each another one
 	Gate   splice.Gate // its own max_connections
-	Shut   atomic.Bool // refuses clients, because its pool is down
+	Shut   atomic.Bool // its sockets do not listen, because its pool is down; for people
 
 	log    zerolog.Logger
 	conf   atomic.Pointer[Conf]

@@ -39,7 +39,7 @@ func (s *session) settle(now int64) {
 	m := &s.meter
 	m.mu.Lock()
 	if s.carry(m.live.Up.Load(), m.live.Down.Load()) {
-		m.moved = uint32((now - s.opened) / int64(time.Second/10))
+		m.moved = uint32(max(now-s.opened, 0) / int64(time.Second/10)) // opened after now: not long ago
 	}
 	m.mu.Unlock()
 }

@@ -49,6 +49,22 @@ func TestBytesOfALiveSessionCount(t *testing.T) {
 	check("at the end", 8, 70)
 }
 
+// A look takes its time once for all sessions, so some of them are opened after it.
+func TestIdleOfASessionThatIsYoungerThanTheLook(t *testing.T) {
+	r := newRig(t, Dialing{Attempts: 1}, target("a", "10.0.0.1:1"))
+	look := clock() - int64(time.Second)
+	s := r.open(t).(*session)
+	ep, _ := s.Dial(nil)
+	s.Connected(time.Microsecond)
+	ep.Counters.Up.Add(1)
+	s.settle(look)
+	var record Record
+	if s.record(s.opened+int64(time.Minute), &record); record.Idle < time.Minute-time.Second {
+		t.Errorf("idle for %v; want about a minute", record.Idle)
+	}
+	s.Close(splice.Result{Reason: splice.ReasonClientClosed, Up: 1})
+}
+
 // Loops open and close sessions while others look: no total ever falls, and in the
 // end each is what the sessions have moved.
 func TestTotalsUnderConcurrency(t *testing.T) {

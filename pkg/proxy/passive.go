@@ -52,6 +52,11 @@ func (s *session) endTrial(failed bool, err error) {
 // learn takes from how a session ended what that tells of the backend. A client that
 // left tells nothing, nor does one that never got there.
 func (s *session) learn(r *splice.Result) {
+	if r.Reason == splice.ReasonConnectFailed { // of a client that had sent all it will: Dial did not hear of it
+		s.blame(r.Err)
+		s.endTrial(!splice.LocalError(r.Err), r.Err)
+		return
+	}
 	t := s.target
 	broke := r.Reason == splice.ReasonBackendReset && !r.ClientEnded
 	early := broke && s.connect > 0 && s.age(r) < standing.Early

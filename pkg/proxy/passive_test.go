@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/balancer"
+	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/pkg/standing"
 	"github.com/limeload/limeload/splice"
 )
@@ -26,10 +27,12 @@ func listening(t *testing.T) (r *rig, words func() []standing.Word) {
 	}
 }
 
-// ending is how a session goes: it connects after took, unless dial fails.
+// ending is how a session goes: it connects after took, unless dial fails. After that
+// it is not asked again if the client had sent all it will.
 type ending struct {
-	dial error
-	took time.Duration
+	dial    error
+	sentAll bool
+	took    time.Duration
 	splice.Result
 }
 
@@ -39,8 +42,9 @@ func (r *rig) session(t *testing.T, e ending) {
 		t.Fatal(err)
 	}
 	if e.dial != nil {
-		s.Dial(e.dial)
-		e.Reason = splice.ReasonConnectFailed
+		if e.Reason, e.Err = splice.ReasonConnectFailed, e.dial; !e.sentAll {
+			s.Dial(e.dial)
+		}
 	} else if e.took > 0 {
 		s.(splice.Connected).Connected(e.took)
 	}
@@ -54,6 +58,8 @@ var endings = []struct {
 	trial standing.Word   // the last one of a trial
 }{
 	{"refused", ending{dial: errRefused}, []standing.Word{standing.ConnectsFail}, standing.TrialFailed},
+	{"refused, and the client has sent all it will", ending{dial: errRefused, sentAll: true}, []standing.Word{standing.ConnectsFail}, standing.TrialFailed},
+	{"no free port, and the client has sent all it will", ending{dial: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL), sentAll: true}, nil, standing.TrialOver},
 	{"no free port", ending{dial: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}, nil, standing.TrialOver},
 	{"no descriptor", ending{dial: os.NewSyscallError("socket", syscall.EMFILE)}, nil, standing.TrialOver},
 	{"the client leaves before the connect", ending{Result: splice.Result{Reason: splice.ReasonClientReset}}, nil, standing.TrialOver},
@@ -119,4 +125,20 @@ func TestStreakOfResets(t *testing.T) {
 	if got := words(); len(got) != 1 || got[0] != standing.SessionsBreak {
 		t.Errorf("words %v; want that sessions break", got)
 	}
+}
+
+// A trial whose backend is above its rate did not happen.
+func TestTrialAboveRate(t *testing.T) {
+	r := newRig(t, Dialing{Attempts: 1, Limit: BackendLimit{Rate: limit.PerSecond(1, 1)}}, target("a", "10.0.0.1:1"))
+	b := r.pool.Backends()[0].Backend
+	r.pool.SetStandings(map[*balancer.Backend]balancer.Standing{b: {Trial: true}})
+	r.session(t, ending{took: time.Microsecond})
+	s := r.open(t)
+	_, err := s.Dial(nil)
+	if err != LimitBackendRate {
+		t.Fatalf("Dial got %v; want %v", err, LimitBackendRate)
+	}
+	s.Close(splice.Result{Reason: splice.ReasonConnectFailed, Err: err})
+	r.Conf().Pool.SetDialing(Dialing{Attempts: 1})
+	r.session(t, ending{took: time.Microsecond})
 }

@@ -55,14 +55,15 @@ func (s *session) pickBelow(l *BackendLimit, b *balancer.Backend) (*balancer.Bac
 	var passed *balancer.Tried // those that are above, and those that failed
 	for {
 		rate := &b.Value().(*Target).rate
-		switch {
-		case rate.Take(l.Rate, now):
+		below := rate.Take(l.Rate, now)
+		if !below && l.DryRun {
+			s.listener.wouldRefuse(LimitBackendRate, s.client.Addr())
+		}
+		if below || l.DryRun {
 			s.letGo()
 			return b, nil
-		case l.DryRun:
-			s.listener.wouldRefuse(LimitBackendRate, s.client.Addr())
-			return b, nil
 		}
+		b.EndTrial(b.ClaimTrial()) // if it was to be one, the next session is
 		b.Release()
 		if passed == nil {
 			passed = &balancer.Tried{}

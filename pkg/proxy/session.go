@@ -118,7 +118,10 @@ func (s *session) Dial(last error) (splice.Endpoint, error) {
 		if s.target.Unix != "" || s.addr.IsValid() {
 			return s.endpoint(d), nil
 		}
-		s.failed(errUnresolved)
+		if s.failed(errUnresolved) { // it has been resolved just now
+			s.show(s.target)
+			return s.endpoint(d), nil
+		}
 	}
 	return splice.Endpoint{}, s.because(errAttempts)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/limeload/limeload/balancer"
@@ -118,7 +117,7 @@ func (s *Server) preparePool(c *config.Pool, was *pool) (update, error) {
 	}
 	name := c.Name
 	b.OnUsable(func(bool) { s.background.Go(func() { s.tendDoor(name) }) })
-	u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(name, b, dialing(c)), keeper: &keeper{}, door: new(sync.Mutex)}
+	u.pool = &pool{cfg: c, balancer: b, front: proxy.NewPool(name, b, dialing(c)), keeper: &keeper{}, door: &door{}}
 	u.pool.front.OnHeard(func(h proxy.Heard) { s.ear.hear(name, h) })
 	return u, nil
 }
@@ -498,25 +497,33 @@ func (s *Server) tendDoor(name string) {
 		return
 	}
 	shut := p.cfg.WhenDown == config.WhenDownUnlisten && p.balancer.Usable() == 0
+	ok := true
 	for _, l := range st.listeners {
 		if l.cfg.Pool == name {
-			s.shut(l, shut)
+			ok = s.shut(l, shut) && ok
 		}
+	}
+	if !ok {
+		p.door.retry(func() { s.tendDoor(name) })
 	}
 }
 
-func (s *Server) shut(l *listener, shut bool) {
+// shut reports whether all of l's sockets do as they are told.
+func (s *Server) shut(l *listener, shut bool) (ok bool) {
 	if l.front.Shut.Swap(shut) != shut {
 		s.log.Info().Str("listener", l.cfg.Name).Str("pool", l.cfg.Pool).Bool("listening", !shut).Msg("when_down")
 		s.tellShut(l, shut)
 	}
+	ok = true
 	for _, b := range l.bound {
 		turn := b.Resume
 		if shut {
 			turn = b.Suspend
 		}
-		if err := turn(); err != nil && !s.stopping.Load() {
+		if err := turn(); err != nil && err != splice.ErrClosed && !s.stopping.Load() {
 			s.log.Error().Str("listener", l.cfg.Name).Str("address", b.address()).Err(err).Msg("when_down")
+			ok = false
 		}
 	}
+	return ok
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"reflect"
 	"slices"
-	"sync"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/healthcheck"
@@ -29,7 +28,7 @@ type pool struct {
 	balancer *balancer.Pool
 	front    *proxy.Pool
 	keeper   *keeper
-	door     *sync.Mutex // held while its listeners are suspended or resumed
+	door     *door
 	probers  map[identity]healthcheck.Prober
 
 	// What Apply compares to see whether there is anything to do; with applying held.

@@ -237,7 +237,7 @@ func (p *Pool) Hear(b *balancer.Backend, w Word, ticket uint32, why string, now 
 		}
 	case w == TrialConnected && half:
 		r.trial = trial{ticket, now.Add(Early)}
-	case w == TrialPassed && half:
+	case w == TrialPassed && half && r.trial.ticket == ticket: // not one of an earlier time, whose session lived on
 		r.passTrial(now)
 	case w == TrialFailed && half:
 		r.breaker.Fail(&p.o.Breaker, now)
@@ -248,8 +248,10 @@ func (p *Pool) Hear(b *balancer.Backend, w Word, ticket uint32, why string, now 
 }
 
 func (r *row) passTrial(now time.Time) {
-	r.breaker.Pass(now)
-	r.tripped, r.trial = "a session went well", trial{}
+	if r.breaker.Pass(now) {
+		r.tripped = "a session went well"
+	}
+	r.trial = trial{}
 }
 
 // canSpare reports whether the pool can do without r: it is one of those that could serve, and they are enough.

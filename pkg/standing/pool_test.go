@@ -151,6 +151,33 @@ func TestBreakerOfAPool(t *testing.T) {
 		r.hear("a", TrialFailed, 8)
 		r.want("open again", "b")
 	})
+	t.Run("a trial of an earlier time tells nothing when it ends", func(t *testing.T) {
+		r := newRig(t, o, "a", "b")
+		r.up("a", "b")
+		r.hear("a", ConnectsFail, 0)
+		r.after(10 * time.Second)
+		r.hear("a", TrialConnected, 7)
+		r.after(Early)
+		r.hear("a", ConnectsFail, 0)
+		r.after(time.Minute)
+		r.hear("a", TrialPassed, 7)
+		if s := r.pool.Ruling(r.backend("a")).Breaker; s != HalfOpen {
+			t.Errorf("got %s; want half-open", s)
+		}
+	})
+	t.Run("a trial that is overtaken leaves no reason", func(t *testing.T) {
+		r := newRig(t, o, "a", "b")
+		r.up("a", "b")
+		r.hear("a", SessionsBreak, 0)
+		r.after(10 * time.Second)
+		r.hear("a", TrialConnected, 7)
+		r.pool.Release(r.backend("a"), r.now)
+		r.hear("a", ConnectsFail, 0)
+		r.after(Early)
+		if got, want := r.pool.Ruling(r.backend("a")).Excluded, "breaker open: 5 in a row"; got != want {
+			t.Errorf("excluded because %q; want %q", got, want)
+		}
+	})
 	t.Run("never more than max_ejected_percent", func(t *testing.T) {
 		r := newRig(t, o, "a", "b", "c", "d", "e")
 		r.up("a", "b", "c", "d", "e")

@@ -15,7 +15,10 @@ var inheritedTests = []test{
 	{"a client that came before the engine is served", suite.inherited},
 	{"Close leaves the socket to its maker, with the clients in its queue", suite.inheritedClose},
 	{"Suspend has clients refused, Resume has them served", suite.inheritedSuspend},
+	{"Resume ends a Suspend that failed", suite.inheritedSuspendFails},
 	{"Close ends Suspend", suite.inheritedSuspendClose},
+	{"Close ends Suspend beside live sessions", suite.inheritedSuspendCloseLive},
+	{"a socket whose last owner died while it was suspended is served", suite.inheritedSuspended},
 	{"unix socket/is served, stays as a file, and is not suspended", suite.inheritedUnix},
 }
 
@@ -75,6 +78,22 @@ func (s suite) inheritedSuspend(t *testing.T) {
 	s.suspendResume(t, plan{options: several, bind: inherit(t, maker)})
 }
 
+// inheritedSuspendFails has somebody else take the socket out of the listening state.
+func (s suite) inheritedSuspendFails(t *testing.T) {
+	maker := listenTCP(t, "127.0.0.1:0")
+	r := s.rig(t, plan{options: several, bind: inherit(t, maker)})
+	unlisten(t, maker)
+	if err := r.listener.Suspend(); err == nil {
+		t.Fatal("Suspend got nil; want an error")
+	}
+	if err := r.listener.Resume(); err != nil {
+		t.Fatalf("Resume: %v", err)
+	}
+	client, server, session := r.connect()
+	roundTrip(t, client, server)
+	finish(t, client, server, session)
+}
+
 func (s suite) inheritedSuspendClose(t *testing.T) {
 	maker := listenTCP(t, "127.0.0.1:0")
 	r := s.rig(t, plan{bind: inherit(t, maker)})
@@ -86,6 +105,34 @@ func (s suite) inheritedSuspendClose(t *testing.T) {
 		t.Errorf("Close got %v; want nil", err)
 	}
 	roundTrip(t, dialTCP(t, r.listener.Addr()), accept(t, maker))
+}
+
+// inheritedSuspendCloseLive has the sessions of the socket hold its address as well.
+func (s suite) inheritedSuspendCloseLive(t *testing.T) {
+	maker := listenTCP(t, "127.0.0.1:0")
+	r := s.rig(t, plan{options: several, bind: inherit(t, maker)})
+	client, server, session := r.connect()
+	if err := r.listener.Suspend(); err != nil {
+		t.Fatalf("Suspend: %v", err)
+	}
+	if err := r.listener.Close(); err != nil {
+		t.Errorf("Close got %v; want nil", err)
+	}
+	roundTrip(t, dialTCP(t, r.listener.Addr()), accept(t, maker))
+	roundTrip(t, client, server)
+	finish(t, client, server, session)
+}
+
+// inheritedSuspended finds the socket beside a connection that holds its address as well.
+func (s suite) inheritedSuspended(t *testing.T) {
+	maker := listenTCP(t, "127.0.0.1:0")
+	dialTCP(t, netip.MustParseAddrPort(maker.Addr().String()))
+	accept(t, maker)
+	unlisten(t, maker)
+	r := s.rig(t, plan{options: several, bind: inherit(t, maker)})
+	client, server, session := r.connect()
+	roundTrip(t, client, server)
+	finish(t, client, server, session)
 }
 
 func (s suite) inheritedUnix(t *testing.T) {

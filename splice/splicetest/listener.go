@@ -20,6 +20,7 @@ var listenerTests = []test{
 	{"Open hears the client's address and its own", suite.listenerPeer},
 	{"Close frees the address and leaves live sessions", suite.listenerClose},
 	{"Close serves what was queued", suite.listenerCloseServes},
+	{"a closed listener says so", suite.listenerClosed},
 	{"Suspend has clients refused, Resume has them served", suite.suspend},
 	{"Suspend keeps an address that was asked for", suite.suspendExplicit},
 	{"Suspend resets the clients that were queued", suite.suspendQueued},
@@ -34,6 +35,9 @@ var listenerTests = []test{
 	{"unix socket/a live one is in use", suite.unixInUse},
 	{"unix socket/a file that is none is left alone", suite.unixNotSocket},
 	{"unix socket/Suspend and Resume", suite.unixSuspend},
+	{"unix socket/Close leaves the file of another that took the path", suite.unixCloseTaken},
+	{"unix socket/a Resume that failed can be tried again", suite.unixResumeAgain},
+	{"unix socket/Close after a Resume that failed touches nothing of others", suite.unixResumeClose},
 }
 
 // addrOf is a listener's address as the net package has it.
@@ -78,6 +82,23 @@ func (s suite) listenerClose(t *testing.T) {
 	listenTCP(t, r.listener.Addr().String())
 	roundTrip(t, client, server)
 	finish(t, client, server, session)
+}
+
+func (s suite) listenerClosed(t *testing.T) {
+	r := s.rig(t, plan{})
+	if err := r.listener.Close(); err != nil {
+		t.Errorf("Close got %v; want nil", err)
+	}
+	for call, err := range map[string]error{
+		"Suspend":      r.listener.Suspend(),
+		"Resume":       r.listener.Resume(),
+		"SetKeepalive": r.listener.SetKeepalive(splice.Keepalive{}),
+		"Close":        r.listener.Close(),
+	} {
+		if err != splice.ErrClosed {
+			t.Errorf("%s after Close got %v; want %v", call, err, splice.ErrClosed)
+		}
+	}
 }
 
 // listenerCloseServes queues clients at a full gate, which it opens as it closes.
@@ -325,4 +346,65 @@ func (s suite) unixSuspend(t *testing.T) {
 		roundTrip(t, next, nextServer)
 		finish(t, next, nextServer, nextSession)
 	}
+}
+
+func (s suite) unixCloseTaken(t *testing.T) {
+	path := socketPath(t)
+	r := s.rig(t, plan{bind: splice.Bind{Unix: path}})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	other := listenUnix(t, path)
+	if err := r.listener.Close(); err != nil {
+		t.Errorf("Close got %v; want nil", err)
+	}
+	roundTrip(t, dialUnix(t, path), accept(t, other))
+}
+
+// resumeTaken suspends a unix listener, and has Resume fail because another one took
+// its path meanwhile.
+func (s suite) resumeTaken(t *testing.T) (r *rig, other net.Listener) {
+	t.Helper()
+	path := socketPath(t)
+	r = s.rig(t, plan{options: splice.Options{Threads: 2}, bind: splice.Bind{Unix: path}})
+	if err := r.listener.Suspend(); err != nil {
+		t.Fatalf("Suspend: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	other = listenUnix(t, path)
+	if err := r.listener.Resume(); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatalf("Resume got %v; want %v", err, syscall.EADDRINUSE)
+	}
+	accept(t, other).Close() // the engine has looked whether someone answers
+	return r, other
+}
+
+func (s suite) unixResumeAgain(t *testing.T) {
+	r, other := s.resumeTaken(t)
+	other.Close()
+	if err := r.listener.Resume(); err != nil {
+		t.Fatalf("Resume got %v; want nil", err)
+	}
+	client, server, session := r.connect()
+	roundTrip(t, client, server)
+	finish(t, client, server, session)
+}
+
+// unixResumeClose makes new descriptors, which get the numbers that the suspended
+// listener had, and closes it.
+func (s suite) unixResumeClose(t *testing.T) {
+	r, other := s.resumeTaken(t)
+	var others []stream
+	for range 16 {
+		others = append(others, dialUnix(t, other.Addr().String()), accept(t, other))
+	}
+	if err := r.listener.Close(); err != nil {
+		t.Errorf("Close got %v; want nil", err)
+	}
+	for i := 0; i < len(others); i += 2 {
+		roundTrip(t, others[i], others[i+1])
+	}
+	dialUnix(t, other.Addr().String()) // the other's file is still there
 }

@@ -12,5 +12,6 @@ var networkTests = []test{
 	{"a user timeout ends a session with bytes for a client that is gone", suite.userTimeoutClient},
 	{"a user timeout ends a session with bytes for a backend that is gone", suite.userTimeoutBackend},
 	{"keepalive and user timeout are set on both legs", suite.keepaliveOptions},
+	{"a user timeout longer than the system knows is its longest", suite.userTimeoutEternal},
 	{"a change of keepalive holds for clients from then on", suite.keepaliveChanged},
 }

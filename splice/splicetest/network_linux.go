@@ -2,6 +2,7 @@ package splicetest
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -276,6 +277,17 @@ func (s suite) keepaliveOptions(t *testing.T) {
 		wantOption(t, fd, name, "TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 1)
 		wantOption(t, fd, name, "TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 3)
 		wantOption(t, fd, name, "TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 12345)
+	}
+}
+
+// userTimeoutEternal asks for more milliseconds than an int has.
+func (s suite) userTimeoutEternal(t *testing.T) {
+	k := splice.Keepalive{UserTimeout: 1200 * time.Hour}
+	r := s.rig(t, plan{bind: splice.Bind{Keepalive: k}, timeouts: splice.Timeouts{Keepalive: k}})
+	client, server, _ := r.connect()
+	for name, peer := range map[string]net.Conn{"client": client, "backend": server} {
+		fd := descriptorOf(t, peer.RemoteAddr(), peer.LocalAddr())
+		wantOption(t, fd, "the "+name+"'s connection", "TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, math.MaxInt32)
 	}
 }
 

@@ -197,3 +197,19 @@ func (s suite) inUseShared(t *testing.T) {
 	_, err = s.engine(t, splice.Options{Threads: 2}).Listen(splice.Bind{Addr: addr, Handler: bareHandler{}})
 	wantInUse(t, err, addr.String())
 }
+
+// unlisten leaves a listening socket as an engine does that suspends it.
+func unlisten(t testing.TB, l net.Listener) {
+	t.Helper()
+	control(t, l.(syscall.Conn), func(fd int) error {
+		at, err := unix.Getsockname(fd)
+		if err != nil {
+			return err
+		}
+		return errors.Join(
+			unix.Shutdown(fd, unix.SHUT_RD),
+			unix.Bind(fd, at), // the system takes a port back that it chose itself
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0),
+		)
+	})
+}

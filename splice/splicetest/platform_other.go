@@ -34,10 +34,13 @@ func (suite) silentBackend(t *testing.T)      { needLinux(t) }
 func (suite) silentIsNotSlow(t *testing.T)    { needLinux(t) }
 func (suite) userTimeoutClient(t *testing.T)  { needLinux(t) }
 func (suite) userTimeoutBackend(t *testing.T) { needLinux(t) }
+func (suite) userTimeoutEternal(t *testing.T) { needLinux(t) }
 func (suite) keepaliveOptions(t *testing.T)   { needLinux(t) }
 func (suite) keepaliveChanged(t *testing.T)   { needLinux(t) }
 
 func flushed(t testing.TB, _ stream) { needLinux(t) }
+
+func unlisten(t testing.TB, _ net.Listener) { needLinux(t) }
 
 func closedPort(t testing.TB) netip.AddrPort {
 	needLinux(t)

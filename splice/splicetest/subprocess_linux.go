@@ -190,8 +190,26 @@ func (s suite) dialSelf(t *testing.T) {
 	session := r.session()
 	session.wantEnd(t, splice.ReasonConnectFailed)
 	// An engine that tries anew before it answers finds its one port taken.
-	if err := session.last(2); err != splice.ErrSelfConnect && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+	err := session.last(2)
+	if err != splice.ErrSelfConnect && !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		t.Errorf("second Dial got %v; want %v", err, splice.ErrSelfConnect)
+	}
+	if err == splice.ErrSelfConnect {
+		wantUntaken(t, self)
+	}
+}
+
+// wantUntaken checks that a server which knows nothing of SO_REUSEADDR can have addr, so
+// that no connection of it lingers in TIME-WAIT.
+func wantUntaken(t *testing.T, addr netip.AddrPort) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.Addr().As4(), Port: int(addr.Port())}); err != nil {
+		t.Errorf("bind %v got %v; want nil", addr, err)
 	}
 }
 

@@ -32,6 +32,7 @@ var timeoutTests = []test{
 	{"lifetime/fires earlier by a part of the jitter", suite.lifetimeJitter},
 	{"lifetime/fires while writes are blocked", suite.lifetimeBlocked},
 	{"the first timeout that is due ends the session", suite.firstDue},
+	{"the longest timeouts there are hide no other", suite.eternal},
 }
 
 // short is a timeout that a test waits for; lasting one that a test must not meet
@@ -222,6 +223,13 @@ func (s suite) lifetimeBlocked(t *testing.T) {
 
 func (s suite) firstDue(t *testing.T) {
 	r := s.rig(t, plan{timeouts: splice.Timeouts{Idle: time.Hour, HalfClose: time.Hour, Lifetime: short}})
+	client, server, session := r.connect()
+	wantCut(t, client, server, session, splice.ReasonLifetime, short)
+}
+
+func (s suite) eternal(t *testing.T) {
+	const eternity = 1<<63 - 1
+	r := s.rig(t, plan{timeouts: splice.Timeouts{Idle: eternity, HalfClose: eternity, Stall: eternity, Lifetime: short}})
 	client, server, session := r.connect()
 	wantCut(t, client, server, session, splice.ReasonLifetime, short)
 }
