@@ -67,6 +67,8 @@ func ask(ctx context.Context, r *http.Request, every time.Duration) (answers, er
 		select {
 		case <-time.After(time.Until(due)):
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
 			return a.sum(took), nil
 		}
 		n, err := get(r)
