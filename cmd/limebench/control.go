@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,7 +76,13 @@ func (c *control) run(ctx context.Context, out io.Writer) error {
 	if err := c.scrapes(ctx, out); err != nil {
 		return err
 	}
-	return c.questions(ctx, out)
+	if err := c.questions(ctx, out); err != nil {
+		return err
+	}
+	if len(c.troubles) > 0 {
+		return errors.New(strings.Join(c.troubles, "\n"))
+	}
+	return nil
 }
 
 // loads are those under which the API is asked.

@@ -33,6 +33,8 @@ type control struct {
 	proxy  *process
 	front  netip.AddrPort // where the load goes
 	admin  string         // base URL of the API
+
+	troubles []string // connections of the load that failed: the figures are there all the same
 }
 
 const (
@@ -231,7 +233,10 @@ func (c *control) measure(ctx context.Context, w loadgen.Work, who *asking) (f f
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, nil, err
 	}
-	return workFigures(line{work: w}, res, after.since(before), true), a, res.Err()
+	if err := res.Err(); err != nil {
+		c.troubles = append(c.troubles, err.Error())
+	}
+	return workFigures(line{work: w}, res, after.since(before), true), a, nil
 }
 
 // ask runs who for the time of a measurement.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/prometheus/common/expfmt"
@@ -51,7 +52,7 @@ func (g *Gatherer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Add("Vary", "Accept")
 	w.Header().Add("Vary", "Accept-Encoding")
-	out := &polite{w: w}
+	out := &polite{w: w, sleep: time.Sleep}
 	if takesGzip(r.Header.Values("Accept-Encoding")) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z := p.compressor(isText, w)

@@ -30,8 +30,9 @@ const (
 
 // polite passes on what is written, and rests after each stint.
 type polite struct {
-	w    io.Writer
-	done int // bytes since the last rest
+	w     io.Writer
+	sleep func(time.Duration)
+	done  int // bytes since the last rest
 }
 
 func (p *polite) Write(b []byte) (int, error) {
@@ -46,7 +47,7 @@ func (p *polite) pool() { p.work(poolWork) }
 // work counts bytes, and rests if they are enough.
 func (p *polite) work(n int) {
 	if p.done += n; p.done >= stint {
-		time.Sleep(min(restAfter*time.Duration(p.done/stint), longestRest))
+		p.sleep(min(restAfter*time.Duration(p.done/stint), longestRest))
 		p.done = 0
 	}
 }
