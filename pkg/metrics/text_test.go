@@ -91,10 +91,7 @@ func TestTextOfAnyValue(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	var values []float64
-	for _, v := range []float64{0, math.Copysign(0, -1), 1, -1, 17, 0.1, 1e21, 1e-9, 999_999, 1e6, 123456789, math.MaxUint64, math.Inf(1), math.Inf(-1), math.NaN()} {
-		values = append(values, v)
-	}
+	values := []float64{0, math.Copysign(0, -1), 1, -1, 17, 0.1, 1e21, 1e-9, 999_999, 1e6, 123456789, math.MaxUint64, math.Inf(1), math.Inf(-1), math.NaN()}
 	for range 1000 {
 		values = append(values, math.Float64frombits(random.Uint64()), float64(random.Uint64()>>random.IntN(64)))
 	}
