@@ -54,7 +54,7 @@ type Candidate struct {
 func (p *Pool) Explain(client netip.Addr, fails func(*Backend) bool) Explanation {
 	p.mu.Lock()
 	t := p.table.Load()
-	states := p.states()
+	states := p.states(nil)
 	p.mu.Unlock()
 
 	twin := t.twin()

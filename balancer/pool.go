@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -87,19 +88,25 @@ func (p *Pool) OnUsable(f func(usable bool)) {
 // Backends lists the pool in the order of its configuration. Counts are read one after another while
 // sessions come and go.
 func (p *Pool) Backends() []State {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.states()
+	return p.AppendBackends(nil)
 }
 
-// states needs mu.
-func (p *Pool) states() []State {
-	states := make([]State, len(p.members))
-	for i, m := range p.members {
-		states[i] = State{
+// AppendBackends appends what Backends answers to states, for who asks again and again.
+func (p *Pool) AppendBackends(states []State) []State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.states(states)
+}
+
+// states appends to states. It needs mu.
+func (p *Pool) states(states []State) []State {
+	states = slices.Grow(states, len(p.members))
+	for i := range p.members {
+		m := &p.members[i]
+		states = append(states, State{
 			Spec: m.spec, Standing: m.standing, Backend: m.backend, Mode: m.mode,
 			Active: m.backend.Active(), Usable: m.place() != noTier,
-		}
+		})
 	}
 	return states
 }

@@ -81,6 +81,16 @@ func (e *copyEngine) Kill(match func(Session) bool, reason Reason) int {
 	return len(cut)
 }
 
+func (e *copyEngine) KillOne(match func(Session) bool, reason Reason) bool {
+	for _, p := range e.live() {
+		if p.matches(match) && p.cut(reason) {
+			<-p.closed
+			return true
+		}
+	}
+	return false
+}
+
 func (e *copyEngine) Stats() []LoopStats {
 	return []LoopStats{{
 		Sessions:     e.sessions.Load(),

@@ -334,13 +334,5 @@ func (t *pairTable) free(p *pair) {
 	t.unused.push(p.slot)
 }
 
-// each calls f for every pair that lives.
-func (t *pairTable) each(f func(*pair)) {
-	for i := range t.chunks {
-		for j := range t.chunks[i] {
-			if p := &t.chunks[i][j]; p.state != stateFree && p.state != stateClosed {
-				f(p)
-			}
-		}
-	}
-}
+// slots is how many there are: every pair that lives is at one below.
+func (t *pairTable) slots() uint32 { return uint32(len(t.chunks)) * pairsPerChunk }

@@ -341,24 +341,6 @@ func (r *reactor) onEach(f func(i int, l *loop)) {
 	wg.Wait()
 }
 
-func (r *reactor) Kill(match func(Session) bool, reason Reason) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopped {
-		return 0
-	}
-	var n atomic.Int64
-	r.onEach(func(_ int, l *loop) {
-		l.pairs.each(func(p *pair) {
-			if match == nil || match(p.session) {
-				n.Add(1)
-				l.close(p, reason, 0, sys.Reset)
-			}
-		})
-	})
-	return int(n.Load())
-}
-
 func (r *reactor) Stats() []LoopStats {
 	all := make([]LoopStats, len(r.loops))
 	for i, l := range r.loops {

@@ -352,3 +352,12 @@ func (s *simSession) fail(format string, args ...any) {
 	})
 	s.w.fail("session %d: %s", s.number, fmt.Sprintf(format, args...))
 }
+
+// each calls f for every pair that lives.
+func (t *pairTable) each(f func(*pair)) {
+	for slot := range t.slots() {
+		if p := t.at(slot); p.lives() {
+			f(p)
+		}
+	}
+}

@@ -35,6 +35,10 @@ type Engine interface {
 	// on the engine's own threads, must not block, and must not call the engine.
 	Kill(match func(Session) bool, reason Reason) int
 
+	// KillOne is Kill for the first live session that matches, after which it looks no
+	// further. It returns whether there was one.
+	KillOne(match func(Session) bool, reason Reason) bool
+
 	// Stats copies the engine's counters out, one entry a loop.
 	Stats() []LoopStats
 

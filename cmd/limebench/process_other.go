@@ -10,3 +10,5 @@ import (
 var terminate = os.Interrupt
 
 func underUs() *syscall.SysProcAttr { return nil }
+
+func setNice(int, int) {}

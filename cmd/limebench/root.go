@@ -30,7 +30,7 @@ To measure a proxy of your own, start "limebench serve", point the proxy at it, 
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate("limebench {{.Version}}\n")
-	root.AddCommand(newRun(), newServe(), newCompare())
+	root.AddCommand(newRun(), newServe(), newCompare(), newControl(), newAsk())
 	return root
 }
 

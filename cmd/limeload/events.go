@@ -92,8 +92,7 @@ func (c *call) latest(o *eventOptions) ([]client.Event, error) {
 const comeBack = time.Second
 
 // followEvents tells of events until the person has enough. When the connection breaks it
-// comes back for what it has missed. IDs begin again with each process, so after a restart
-// everything is new.
+// comes back for what it has missed. After a restart everything is new.
 func followEvents(c *call, o *eventOptions, asJSON bool) error {
 	process, err := c.Status(c.ctx)
 	if err != nil {

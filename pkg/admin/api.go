@@ -101,14 +101,14 @@ func failure(err error) error {
 }
 
 func (a *api) status(context.Context, *struct{}) (*body[Status], error) {
-	snap := a.s.Snapshot()
+	o := a.s.Overview()
 	ready, why, _ := a.s.Ready("")
 	now := time.Now()
 	return &body[Status]{Status{
 		Version: a.o.Version, Time: now, Started: a.started, Uptime: now.Sub(a.started).Seconds(),
-		Engine: snap.Engine, Loops: len(snap.Loops), ConfigFile: a.o.ConfigFile, StateFile: a.s.Config().Admin.StateFile,
-		Ready: ready, Reason: why, Sessions: snap.Sessions, Limit: snap.Limit,
-		Listeners: len(snap.Listeners), Pools: len(snap.Pools), Overrides: len(a.s.Overrides()),
+		Engine: o.Engine, Loops: o.Loops, ConfigFile: a.o.ConfigFile, StateFile: a.s.Config().Admin.StateFile,
+		Ready: ready, Reason: why, Sessions: o.Sessions, Limit: o.Limit,
+		Listeners: o.Listeners, Pools: o.Pools, Overrides: len(a.s.Overrides()),
 	}}, nil
 }
 
@@ -155,14 +155,12 @@ func (a *api) pools(context.Context, *struct{}) (*body[[]Pool], error) {
 }
 
 func (a *api) poolOf(name string) (*Pool, error) {
-	snap := a.s.Snapshot()
-	for i := range snap.Pools {
-		if snap.Pools[i].Name == name {
-			p := newPool(&snap.Pools[i], a.s.Overrides())
-			return &p, nil
-		}
+	snap, ok := a.s.Pool(name)
+	if !ok {
+		return nil, huma.Error404NotFound("pool " + name + ": unknown")
 	}
-	return nil, huma.Error404NotFound("pool " + name + ": unknown")
+	p := newPool(&snap, a.s.Overrides())
+	return &p, nil
 }
 
 func (a *api) backendOf(pool, name string) (*body[Backend], error) {

@@ -17,7 +17,7 @@ import (
 
 // Event is a change that an operator may want to hear of when it happens.
 type Event struct {
-	ID       uint64    `json:"id" doc:"From 1 on, without gaps, since the process started"`
+	ID       uint64    `json:"id" doc:"One more than that of the event before; those of a process are above those of earlier ones"`
 	Time     time.Time `json:"time"`
 	Kind     string    `json:"kind" example:"health"`
 	Listener string    `json:"listener,omitempty"`

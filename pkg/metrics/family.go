@@ -13,8 +13,9 @@ type family[T any] struct {
 	help string
 	kind dto.MetricType
 
-	by     string           // one more label; "" = none
-	values []*dto.LabelPair // its values: the row has one sample for each
+	by      string           // one more label; "" = none
+	values  []*dto.LabelPair // its values: the row has one sample for each
+	written []string         // the same as text
 
 	value     func(row *T, i int) float64          // sample of values[i]
 	durations func(row *T) *server.Durations       // instead, of a histogram
@@ -43,6 +44,7 @@ func per[T any](kind dto.MetricType, name, help, by string, values []string, val
 	f := family[T]{name: name, help: help, kind: kind, by: by, value: value}
 	for _, v := range values {
 		f.values = append(f.values, label(by, v))
+		f.written = append(f.written, string(appendLabel(nil, by, v)))
 	}
 	return f
 }
@@ -71,16 +73,52 @@ type labels []*dto.LabelPair
 
 func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
 
-// gather makes the family of all rows; of[i] are the labels of rows[i]. It is nil if
-// no row has it.
-func (f *family[T]) gather(rows []*T, of []labels) *dto.MetricFamily {
-	name, help, kind := prefix+f.name, f.help, f.kind
-	g := &gathering{metrics: make([]*dto.Metric, 0, len(rows)*max(1, len(f.values)))}
-	for i, row := range rows {
-		if f.when == nil || f.when(row) {
-			f.add(g, row, of[i])
+// has reports whether a row has the family.
+func (f *family[T]) has(row *T) bool { return f.when == nil || f.when(row) }
+
+// text writes the family of all rows, and nothing if no row has it.
+func (f *family[T]) text(t *textWriter, rs *rows[T]) {
+	name, titled := prefix+f.name, false
+	rs.each(func(r *row[T]) {
+		if !f.has(r.of) || t.err != nil {
+			return
+		}
+		if !titled {
+			t.title(name, f.help, f.kind)
+			titled = true
+		}
+		f.line(t, name, r)
+	})
+}
+
+// line writes the samples of one row.
+func (f *family[T]) line(t *textWriter, name string, r *row[T]) {
+	switch {
+	case f.durations != nil:
+		t.histogram(name, r.text, f.durations(r.of), f.shown)
+	case f.total != nil:
+		n, took := f.total(r.of)
+		t.summary(name, r.text, n, took)
+	case f.by == "":
+		t.begin(name, "", r.text, "")
+		t.number(f.value(r.of, 0))
+	default:
+		for i, more := range f.written {
+			t.begin(name, "", r.text, more)
+			t.number(f.value(r.of, i))
 		}
 	}
+}
+
+// gather makes the family of all rows in protobuf. It is nil if no row has it.
+func (f *family[T]) gather(rs *rows[T]) *dto.MetricFamily {
+	name, help, kind := prefix+f.name, f.help, f.kind
+	g := &gathering{metrics: make([]*dto.Metric, 0, rs.n*max(1, len(f.values)))}
+	rs.each(func(r *row[T]) {
+		if f.has(r.of) {
+			f.add(g, r.of, rs.labels(r))
+		}
+	})
 	if len(g.metrics) == 0 {
 		return nil
 	}

@@ -2,17 +2,14 @@ package metrics
 
 import (
 	"cmp"
-	"fmt"
-	"net/http"
 	"runtime"
 	"slices"
-	"strconv"
+	"sync"
 
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/limeload/limeload/splice"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -27,43 +24,69 @@ type Gatherer struct {
 	server *server.Server
 	build  *dto.MetricFamily
 	own    *prometheus.Registry // of process and runtime
+	pages  sync.Pool            // of *page, for the next scrape
 }
 
 // New makes the Gatherer of s.
 func New(s *server.Server, b Build) *Gatherer {
 	g := &Gatherer{server: s, build: b.info(), own: prometheus.NewRegistry()}
 	g.own.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	g.pages.New = func() any { return new(page) }
 	return g
 }
 
-// maxScrapes bounds the memory of scrapes at one time: one of 10 000 backends takes
-// about 80 MB for a moment.
-const maxScrapes = 4
-
-// Handler serves the metrics of s, in the format that the scraper likes best: the
-// text format, OpenMetrics, or protobuf, which alone has native histograms.
-func Handler(s *server.Server, b Build) http.Handler {
-	g := New(s, b)
-	return atMost(maxScrapes, compressed(plainText(g, promhttp.HandlerFor(g, promhttp.HandlerOpts{
-		EnableOpenMetrics:  true,
-		DisableCompression: true,
-		ErrorHandling:      promhttp.ContinueOnError, // a process without /proc still shows its sessions
-	}))))
+// section is one family of a scrape: ours, or one that a library made.
+type section struct {
+	name   string
+	text   func(*page, *textWriter)      // writes it; nil for a library's
+	gather func(*page) *dto.MetricFamily // nil if no row has it
 }
 
-// atMost has no more than n requests served at one time; the others are told to come
-// again.
-func atMost(n int, next http.Handler) http.Handler {
-	under := make(chan struct{}, n)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case under <- struct{}{}:
-			defer func() { <-under }()
-			next.ServeHTTP(w, r)
-		default:
-			http.Error(w, fmt.Sprintf("%d scrapes are under way; try again later", n), http.StatusServiceUnavailable)
+// ours are the sections of the catalogue.
+var ours = slices.Concat(
+	sections(process, func(p *page) *rows[server.Snapshot] { return &p.process }),
+	sections(listeners, func(p *page) *rows[server.ListenerSnapshot] { return &p.listeners }),
+	sections(pools, func(p *page) *rows[server.PoolSnapshot] { return &p.pools }),
+	sections(backends, func(p *page) *rows[server.BackendSnapshot] { return &p.backends }),
+	sections(loops, func(p *page) *rows[splice.LoopStats] { return &p.loops }),
+)
+
+func sections[T any](fs []family[T], of func(*page) *rows[T]) []section {
+	all := make([]section, len(fs))
+	for i := range fs {
+		f := &fs[i]
+		all[i] = section{
+			name:   prefix + f.name,
+			text:   func(p *page, t *textWriter) { f.text(t, of(p)) },
+			gather: func(p *page) *dto.MetricFamily { return f.gather(of(p)) },
 		}
-	})
+	}
+	return all
+}
+
+// sections are those of one scrape, by name. The error tells what is missing of process
+// and runtime: without /proc, say.
+func (g *Gatherer) sections() ([]section, error) {
+	made, err := g.own.Gather()
+	all := slices.Clone(ours)
+	for _, f := range append(made, g.build) {
+		all = append(all, section{name: f.GetName(), gather: func(*page) *dto.MetricFamily { return f }})
+	}
+	slices.SortFunc(all, func(a, b section) int { return cmp.Compare(a.name, b.name) })
+	return all, err
+}
+
+// Gather implements prometheus.Gatherer.
+func (g *Gatherer) Gather() (all []*dto.MetricFamily, err error) {
+	var p page
+	p.read(g.server, nil)
+	sections, err := g.sections()
+	for _, s := range sections {
+		if f := s.gather(&p); f != nil {
+			all = append(all, f)
+		}
+	}
+	return all, err
 }
 
 func (b Build) info() *dto.MetricFamily {
@@ -73,69 +96,4 @@ func (b Build) info() *dto.MetricFamily {
 		Name: &name, Help: &help, Type: &kind,
 		Metric: []*dto.Metric{{Label: of, Gauge: &dto.Gauge{Value: &value}}},
 	}
-}
-
-// Gather implements prometheus.Gatherer.
-func (g *Gatherer) Gather() ([]*dto.MetricFamily, error) {
-	all, err := g.own.Gather()
-	snap := g.server.Snapshot()
-	all = append(append(all, g.build), families(&snap)...)
-	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	return all, err
-}
-
-// families are those of a snapshot.
-func families(s *server.Snapshot) []*dto.MetricFamily {
-	var all []*dto.MetricFamily
-	all = appendFamilies(all, process, []*server.Snapshot{s}, func(*server.Snapshot) labels { return nil })
-	all = appendFamilies(all, listeners, pointers(s.Listeners), func(l *server.ListenerSnapshot) labels {
-		return labels{label("listener", l.Name)}
-	})
-	all = appendFamilies(all, pools, pointers(s.Pools), func(p *server.PoolSnapshot) labels {
-		return labels{label("pool", p.Name)}
-	})
-	all = appendBackends(all, s.Pools)
-	n := -1
-	return appendFamilies(all, loops, pointers(s.Loops), func(*splice.LoopStats) labels {
-		n++
-		return labels{label("loop", strconv.Itoa(n))}
-	})
-}
-
-func appendBackends(all []*dto.MetricFamily, pools []server.PoolSnapshot) []*dto.MetricFamily {
-	var rows []*server.BackendSnapshot
-	var of []labels
-	for i := range pools {
-		p := &pools[i]
-		pool := label("pool", p.Name)
-		for _, b := range slices.Concat(pointers(p.Backends), pointers(p.Leaving)) {
-			rows, of = append(rows, b), append(of, labels{pool, label("backend", b.Name)})
-		}
-	}
-	return gatherAll(all, backends, rows, of)
-}
-
-func appendFamilies[T any](all []*dto.MetricFamily, fs []family[T], rows []*T, name func(*T) labels) []*dto.MetricFamily {
-	of := make([]labels, len(rows))
-	for i, row := range rows {
-		of[i] = name(row)
-	}
-	return gatherAll(all, fs, rows, of)
-}
-
-func gatherAll[T any](all []*dto.MetricFamily, fs []family[T], rows []*T, of []labels) []*dto.MetricFamily {
-	for i := range fs {
-		if f := fs[i].gather(rows, of); f != nil {
-			all = append(all, f)
-		}
-	}
-	return all
-}
-
-func pointers[T any](values []T) []*T {
-	all := make([]*T, len(values))
-	for i := range values {
-		all[i] = &values[i]
-	}
-	return all
 }

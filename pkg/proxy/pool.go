@@ -67,8 +67,9 @@ func (p *Pool) source(d *Dialing, to netip.Addr) netip.Addr {
 // Target is a backend as the sessions see it: where it is, and what they made of
 // it. The zero value has no address.
 type Target struct {
-	Name string
-	Unix string // path of its socket; then it has no other address
+	Name  string
+	Unix  string // path of its socket; then it has no other address
+	Check string // what whoever runs the probes calls its own
 
 	addrs atomic.Pointer[[]netip.AddrPort]
 	good  atomic.Uint32 // index of the address that answered last

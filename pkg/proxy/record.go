@@ -80,6 +80,16 @@ func (l *Listener) Records(f func(*Record)) {
 	})
 }
 
+// Has reports whether a session with that ID lives and is told of by Records.
+func (l *Listener) Has(id ID) (found bool) {
+	l.roster.each(func(s *session) {
+		s.meter.mu.Lock()
+		found = found || s.target != nil && s.id() == id
+		s.meter.mu.Unlock()
+	})
+	return found
+}
+
 // record copies out what is shown of the visit; false if nothing is. The texts are
 // made after the lock is given back.
 func (s *session) record(now int64, r *Record) bool {

@@ -140,7 +140,7 @@ func (s *Server) specs(c *config.Pool, targets map[identity]*proxy.Target) []bal
 		id := identity{b.Name, b.Address.String()}
 		t := targets[id]
 		if t == nil {
-			t = &proxy.Target{Name: b.Name}
+			t = &proxy.Target{Name: b.Name, Check: c.Name + "/" + id.name + "@" + id.address}
 		}
 		s.locate(t, b)
 		r := s.overrides.find(c.Name, b.Name)
@@ -246,9 +246,7 @@ func (s *Server) checks(p *pool) (checks []healthcheck.Check) {
 
 // checkID names a backend's probe. The address is part of it: at another one, the
 // backend starts anew.
-func checkID(pool string, b *balancer.Backend) string {
-	return pool + "/" + b.Name() + "@" + b.Address()
-}
+func checkID(b *balancer.Backend) string { return b.Value().(*proxy.Target).Check }
 
 // check is the probe of one backend. OnChange is where health reaches the
 // balancer.
@@ -256,7 +254,7 @@ func (s *Server) check(p *pool, b *balancer.Backend) healthcheck.Check {
 	h, target := &p.cfg.Health, b.Value().(*proxy.Target)
 	warn := s.warner(p.cfg.Name, b.Name())
 	return healthcheck.Check{
-		ID:        checkID(p.cfg.Name, b),
+		ID:        checkID(b),
 		Prober:    p.probers[identity{b.Name(), b.Address()}],
 		Addresses: func() []healthcheck.Address { return ProbeAddresses(h, target.Unix, target.Addrs()) },
 		Interval:  h.Interval, FastInterval: h.FastInterval, DownInterval: h.DownInterval,

@@ -8,7 +8,7 @@ import (
 // Event is a change that an operator may want to hear of when it happens. What does
 // not apply is empty.
 type Event struct {
-	ID       uint64    // from 1 on, without gaps
+	ID       uint64    // one more than that of the event before; see idBase
 	Time     time.Time // when it was told
 	Kind     EventKind
 	Listener string
@@ -40,12 +40,30 @@ const keptEvents = 1024
 
 // eventLog keeps the latest events. Readers come back for what is new, each at its
 // own pace, so that a slow one costs nothing but what it misses. The zero value is
-// empty.
+// empty, and its first event has the ID 1.
 type eventLog struct {
 	mu   sync.Mutex
 	ring [keptEvents]Event // event n is at n % keptEvents
-	last uint64            // the ID of the latest one; 0 = none
+	base uint64            // the ID before the first one
+	last uint64            // the ID of the latest one; base = none
 	more chan struct{}     // closed at the next one; nil while nobody waits
+}
+
+// idEpoch is where the milliseconds of idBase begin.
+var idEpoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// idBase is the ID before the first event of a process that starts at t: the milliseconds
+// since idEpoch, times 4096. So the events of a process come after those of every one
+// before it that had no more than 4096 in a millisecond of its life, and who comes back
+// after a restart with the last ID that it has misses nothing. IDs stay below 2^53, which
+// programs that have no other numbers than floats can tell apart, until 2089.
+func idBase(t time.Time) uint64 { return uint64(max(0, t.Sub(idEpoch).Milliseconds())) << 12 }
+
+// startAt makes the IDs those of a process that starts at t. It comes before the first
+// event.
+func (l *eventLog) startAt(t time.Time) {
+	l.base = idBase(t)
+	l.last = l.base
 }
 
 func (l *eventLog) add(e Event) {
@@ -66,10 +84,10 @@ func (l *eventLog) after(id uint64) ([]Event, <-chan struct{}) {
 	if l.more == nil {
 		l.more = make(chan struct{})
 	}
-	if id > l.last {
-		id = 0 // of an earlier process
+	if id < l.base || id > l.last { // of an earlier process, whose clock may have been ahead
+		id = l.base
 	}
-	if l.last > keptEvents {
+	if l.last-l.base > keptEvents {
 		id = max(id, l.last-keptEvents)
 	}
 	events := make([]Event, 0, l.last-id)
@@ -84,7 +102,7 @@ func (s *Server) publish(e Event) { s.events.add(e) }
 
 // Events answers the events after the one of that ID, 0 for all that are kept, which
 // are the latest 1024, oldest first, and a channel that is closed when there are more.
-// An ID that is still to come belongs to an earlier process: then they are all told.
+// After an ID of an earlier process they are all told.
 func (s *Server) Events(after uint64) (events []Event, more <-chan struct{}) {
 	return s.events.after(after)
 }

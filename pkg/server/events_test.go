@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/pkg/config"
@@ -54,6 +55,33 @@ func TestEvents(t *testing.T) {
 	events, _ := l.after(1)
 	if len(events) != keptEvents || events[0].ID != 4 || events[len(events)-1].ID != keptEvents+3 {
 		t.Errorf("after the ring turned: got %d events from %d on; want %d from 4 on", len(events), events[0].ID, keptEvents)
+	}
+}
+
+// Whoever comes back with the ID of an earlier process is told everything, even if the
+// next one started at once, or after the clock was set back.
+func TestEventsAfterARestart(t *testing.T) {
+	start := time.Date(2026, 3, 1, 2, 58, 13, 0, time.UTC)
+	tell := func(at time.Time, n int) (l *eventLog, last uint64) {
+		l = &eventLog{}
+		l.startAt(at)
+		for range n {
+			l.add(Event{})
+		}
+		return l, l.last
+	}
+	_, last := tell(start, 3000)
+	for _, next := range []time.Time{start.Add(time.Millisecond), start.Add(time.Hour), start.Add(-time.Hour), {}} {
+		l, _ := tell(next, 5)
+		if events, _ := l.after(last); len(events) != 5 {
+			t.Errorf("process of %v, after one of %v: got %d events; want all 5", next, start, len(events))
+		}
+		if events, _ := l.after(l.base + 2); len(events) != 3 || events[0].ID != l.base+3 {
+			t.Errorf("process of %v, after its second event: got %+v; want the other 3", next, events)
+		}
+	}
+	if l, last := tell(time.Date(2088, 12, 31, 0, 0, 0, 0, time.UTC), 1); last >= 1<<53 || last != l.base+1 {
+		t.Errorf("got ID %d in 2088; want one below 2^53", last)
 	}
 }
 

@@ -156,7 +156,7 @@ func (q *question) candidates() []Candidate {
 	for i, b := range q.pick.Candidates {
 		c := &all[i]
 		c.Candidate = b
-		c.Check, _ = q.s.monitor.Status(checkID(q.pool.cfg.Name, b.Backend))
+		c.Check, _ = q.s.monitor.Status(checkID(b.Backend))
 		c.Ruling = q.pool.keeper.ruling(b.Backend)
 		c.ModeSince = modeSince(overrides, q.pool.cfg.Name, b.Name)
 		c.Picked = q.pick.Backend != nil && b.Backend == q.pick.Backend

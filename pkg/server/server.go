@@ -79,6 +79,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		stop:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.events.startAt(time.Now())
 	s.memoryLimit = currentMemoryLimit()
 	s.watchMemory = s.onDemand(s.runMemoryWatch)
 	s.tellRefusals = s.onDemand(s.runRefused)

@@ -123,13 +123,24 @@ func (s *Server) KillSession(id string) error {
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	if s.engineRuns() {
-		n := s.engine.Kill(func(session splice.Session) bool { return proxy.IDOf(session) == want }, splice.ReasonKilled)
-		if n > 0 {
+		is := func(session splice.Session) bool { return proxy.IDOf(session) == want }
+		if s.has(want) && s.engine.KillOne(is, splice.ReasonKilled) {
 			s.log.Info().Str("session", id).Msg("session killed")
 			return nil
 		}
 	}
 	return fmt.Errorf("session %s: %w", id, ErrUnknown)
+}
+
+// has reports whether a session lives. Its listener's roster tells, without any of the
+// loops: only for one that lives do these look where it is.
+func (s *Server) has(id proxy.ID) bool {
+	for _, l := range s.fronts() {
+		if l.Number == id.Listener {
+			return l.Has(id)
+		}
+	}
+	return false
 }
 
 // engineRuns reports whether there is an engine to ask.

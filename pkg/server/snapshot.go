@@ -42,6 +42,8 @@ type Snapshot struct {
 	Pools     []PoolSnapshot
 	Loops     []splice.LoopStats
 	Sources   limit.SourceStats // zero while no limit needs them
+
+	rows []balancer.State // memory that SnapshotInto uses again
 }
 
 // ListenerSnapshot is one listener.
@@ -111,31 +113,69 @@ func (s *Server) Config() *config.Config { return s.state.Load().cfg }
 
 // Snapshot copies the state out. It is empty before Started.
 func (s *Server) Snapshot() Snapshot {
-	select {
-	case <-s.started:
-	default:
-		return Snapshot{}
+	var snap Snapshot
+	s.SnapshotInto(&snap, nil)
+	return snap
+}
+
+// SnapshotInto makes snap what Snapshot answers, in the memory that it has: who asks
+// again and again makes no garbage. pause, unless it is nil, is called between pools,
+// without a lock: who has thousands of backends may let others work then. Each pool is
+// of one moment all the same, and if the configuration changes meanwhile, all is looked
+// at again at once.
+func (s *Server) SnapshotInto(snap *Snapshot, pause func()) {
+	if !s.engineRuns() {
+		*snap = Snapshot{}
+		return
 	}
-	snap := Snapshot{
-		Stopping: s.stopping.Load(), Engine: s.engineType(), Sessions: s.gate.Used(), Limit: s.gate.Limit(), Loops: s.engine.Stats(),
+	if s.snapshotInto(snap, pause) {
+		return
 	}
-	if t := s.sources.Load(); t != nil {
-		snap.Sources = t.Stats()
-	}
+	s.snapshotInto(snap, nil)
+}
+
+// snapshotInto is SnapshotInto for one state; false if that has gone in a pause.
+func (s *Server) snapshotInto(snap *Snapshot, pause func()) bool {
 	s.leaving.mu.Lock()
 	defer s.leaving.mu.Unlock()
 	st := s.state.Load()
+	s.overview(snap)
 	for _, l := range s.allListeners(st) {
 		l.front.Settle()
 	}
+	snap.Listeners = snap.Listeners[:0]
 	for _, l := range st.listeners {
 		snap.Listeners = append(snap.Listeners, l.snapshot())
 	}
-	for _, p := range st.pools {
-		snap.Pools = append(snap.Pools, s.poolSnapshot(p))
+	snap.Pools = sized(snap.Pools, len(st.pools))
+	for i, p := range st.pools {
+		if pause != nil && i > 0 {
+			s.leaving.mu.Unlock()
+			pause()
+			s.leaving.mu.Lock()
+			if s.state.Load() != st {
+				return false
+			}
+		}
+		s.snapshotPool(p, &snap.Pools[i], &snap.rows)
 	}
-	s.addLeaving(&snap)
-	return snap
+	s.addLeaving(snap)
+	return true
+}
+
+// overview fills in what is told of the process as a whole.
+func (s *Server) overview(snap *Snapshot) {
+	snap.Stopping, snap.Engine, snap.Loops = s.stopping.Load(), s.engineType(), s.engine.Stats()
+	snap.Sessions, snap.Limit, snap.Sources = s.gate.Used(), s.gate.Limit(), limit.SourceStats{}
+	if t := s.sources.Load(); t != nil {
+		snap.Sources = t.Stats()
+	}
+}
+
+// sized is a slice of n elements, in the memory of one that there was if they fit.
+// Those are as they were.
+func sized[T any](was []T, n int) []T {
+	return slices.Grow(was[:0], n)[:n]
 }
 
 // allListeners are those of st and those that are leaving. needs leaving.mu.
@@ -157,17 +197,23 @@ func (s *Server) addLeaving(snap *Snapshot) {
 		}
 	}
 	for _, p := range s.leaving.pools {
-		gone := s.poolSnapshot(p.pool)
-		for _, b := range gone.Backends {
-			if b.Active > 0 {
-				gone.Leaving = append(gone.Leaving, b.removed())
-			}
-		}
-		gone.Backends, gone.Usable, gone.Removed = nil, 0, true
-		if len(gone.Leaving) > 0 {
+		if gone, ok := s.leavingSnapshot(p.pool); ok {
 			snap.Pools = append(snap.Pools, gone)
 		}
 	}
+}
+
+// leavingSnapshot is that of a pool that is leaving; false if it has no sessions. needs
+// leaving.mu.
+func (s *Server) leavingSnapshot(p *pool) (gone PoolSnapshot, ok bool) {
+	s.snapshotPool(p, &gone, new([]balancer.State))
+	for _, b := range gone.Backends {
+		if b.Active > 0 {
+			gone.Leaving = append(gone.Leaving, b.removed())
+		}
+	}
+	gone.Backends, gone.Usable, gone.Removed = nil, 0, true
+	return gone, len(gone.Leaving) > 0
 }
 
 // removed is b as one that is leaving.
@@ -198,28 +244,28 @@ func (l *listener) snapshot() ListenerSnapshot {
 	return snap
 }
 
-func (s *Server) poolSnapshot(p *pool) PoolSnapshot {
-	rows := p.balancer.Backends()
-	snap := PoolSnapshot{
-		Name: p.cfg.Name, Usable: p.balancer.Usable(), Backends: make([]BackendSnapshot, len(rows)),
+// snapshotPool makes snap that of p, in the memory that it has. rows is for use
+// meanwhile. needs leaving.mu.
+func (s *Server) snapshotPool(p *pool, snap *PoolSnapshot, rows *[]balancer.State) {
+	*rows = p.balancer.AppendBackends((*rows)[:0])
+	*snap = PoolSnapshot{
+		Name: p.cfg.Name, Usable: p.balancer.Usable(), Backends: sized(snap.Backends, len(*rows)), Leaving: snap.Leaving[:0],
 		Connect: p.front.Connect.Load(), FirstByte: p.front.FirstByte.Load(), Up: p.front.Up.Load(), Down: p.front.Down.Load(),
 	}
-	snap.Quorum = p.quorum()
-	split, rulings := p.keeper.rulings(rows)
-	snap.Split, snap.Refusing = split.String(), split.Refusing
-	for i, row := range rows {
-		b := &snap.Backends[i]
-		b.State, b.Ruling = row, rulings[i]
-		t := row.Value.(*proxy.Target)
-		b.Addrs = t.Addrs()
+	for i := range *rows {
+		row := &(*rows)[i]
+		b, t := &snap.Backends[i], row.Value.(*proxy.Target)
+		*b = BackendSnapshot{State: *row, Addrs: t.Addrs()}
 		b.count(t)
-		b.Check, _ = s.monitor.Status(checkID(p.cfg.Name, row.Backend))
+		b.Check, _ = s.monitor.Status(t.Check)
 	}
+	snap.Quorum = p.quorum()
+	split := p.keeper.rulings(snap.Backends)
+	snap.Split, snap.Refusing = split.String(), split.Refusing
 	for _, b := range s.leaving.of(p.cfg.Name) {
 		snap.leave(b)
 	}
 	snap.Leaving = slices.DeleteFunc(snap.Leaving, func(b BackendSnapshot) bool { return b.Active == 0 })
-	return snap
 }
 
 // leave adds a backend that is leaving: to the one that has its name by now, because

@@ -61,7 +61,7 @@ func (s *Server) follow(p *pool, out *standing.Outcome) {
 		b.Value().(*proxy.Target).Streaks.Forget()
 	}
 	for _, b := range out.Opened {
-		s.monitor.Trigger(checkID(p.cfg.Name, b))
+		s.monitor.Trigger(checkID(b))
 	}
 	if !out.Next.IsZero() {
 		s.ear.wake()
@@ -92,14 +92,13 @@ func (k *keeper) ruling(b *balancer.Backend) standing.Ruling {
 }
 
 // rulings are what holds for all rows now.
-func (k *keeper) rulings(rows []balancer.State) (standing.Split, []standing.Ruling) {
+func (k *keeper) rulings(rows []BackendSnapshot) standing.Split {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	all := make([]standing.Ruling, len(rows))
-	for i, row := range rows {
-		all[i] = k.pool.Ruling(row.Backend)
+	for i := range rows {
+		rows[i].Ruling = k.pool.Ruling(rows[i].Backend)
 	}
-	return k.pool.Split(), all
+	return k.pool.Split()
 }
 
 // letIn is a person's word that a backend shall serve: it need not wait for breaker,

@@ -17,6 +17,7 @@ var endingTests = []test{
 	{"Kill ends a session whose writes are blocked", suite.killBlocked},
 	{"Kill ends a half-closed session", suite.killHalfClosed},
 	{"Kill on an engine without sessions ends none", suite.killNone},
+	{"KillOne ends one of the sessions that match", suite.killOne},
 	{"Shutdown of an idle engine returns nil", suite.shutdownIdle},
 	{"Shutdown lets sessions end", suite.shutdownDrains},
 	{"Shutdown cuts at its deadline", suite.shutdownCuts},
@@ -50,6 +51,32 @@ func (s suite) killMatch(t *testing.T) {
 	roundTrip(t, otherClient, otherServer)
 	wantKill(t, r.engine, func(s splice.Session) bool { return s == session }, splice.ReasonKilled, 0)
 	finish(t, otherClient, otherServer, other)
+}
+
+func (s suite) killOne(t *testing.T) {
+	r := s.rig(t, plan{options: splice.Options{Threads: 3}})
+	const n = 5
+	var sessions []*recorder
+	for range n {
+		_, _, session := r.connect()
+		sessions = append(sessions, session)
+	}
+	ended := func() (n int) {
+		for _, s := range sessions {
+			if s.isClosed() {
+				n++
+			}
+		}
+		return n
+	}
+	for want := 1; want <= n; want++ {
+		if !r.engine.KillOne(func(splice.Session) bool { return true }, splice.ReasonKilled) || ended() != want {
+			t.Fatalf("KillOne number %d: %d sessions have ended; want as many", want, ended())
+		}
+	}
+	if r.engine.KillOne(func(splice.Session) bool { return true }, splice.ReasonKilled) {
+		t.Error("KillOne without sessions: got true")
+	}
 }
 
 func (s suite) killAll(t *testing.T) {

@@ -1,0 +1,109 @@
+package metrics
+
+import (
+	"compress/gzip"
+	"strconv"
+
+	"github.com/limeload/limeload/pkg/server"
+	"github.com/limeload/limeload/splice"
+)
+
+// page is what one scrape shows: a snapshot, and its rows of each kind. It is used
+// again for later scrapes, so that these make no garbage, whose collection would cost
+// the sessions more than the scrape itself.
+type page struct {
+	snapshot  server.Snapshot
+	process   rows[server.Snapshot]
+	listeners rows[server.ListenerSnapshot]
+	pools     rows[server.PoolSnapshot]
+	backends  rows[server.BackendSnapshot]
+	loops     rows[splice.LoopStats]
+
+	line    []byte       // textWriter's
+	lines   gzipLines    // compresses text
+	general *gzip.Writer // compresses protobuf; nil until there is some
+}
+
+// read takes a snapshot. pause is called now and then meanwhile; nil is allowed.
+func (p *page) read(s *server.Server, pause func()) {
+	s.SnapshotInto(&p.snapshot, pause)
+	snap := &p.snapshot
+	p.process.begin()
+	p.process.add(snap)
+	p.listeners.begin("listener")
+	for i := range snap.Listeners {
+		p.listeners.add(&snap.Listeners[i], snap.Listeners[i].Name)
+	}
+	p.pools.begin("pool")
+	p.backends.begin("pool", "backend")
+	for i := range snap.Pools {
+		pool := &snap.Pools[i]
+		p.pools.add(pool, pool.Name)
+		for _, some := range [...][]server.BackendSnapshot{pool.Backends, pool.Leaving} {
+			for j := range some {
+				p.backends.add(&some[j], pool.Name, some[j].Name)
+			}
+		}
+	}
+	p.loops.begin("loop")
+	for i := range snap.Loops {
+		p.loops.add(&snap.Loops[i], strconv.Itoa(i))
+	}
+}
+
+// rows are the listeners of a page, say. Those after n are left over from an earlier
+// scrape.
+type rows[T any] struct {
+	names []string // of the labels
+	all   []row[T]
+	n     int
+}
+
+// row is one of them, with its labels.
+type row[T any] struct {
+	of     *T
+	values [2]string // of the labels, in the order of their names
+	text   string    // both as they are written: pool="a",backend="b"
+	pairs  labels    // both in protobuf; nil until somebody wants that
+}
+
+func (r *rows[T]) begin(names ...string) { r.names, r.n = names, 0 }
+
+// add adds a row. Its text is that of the row that was here in the scrape before, which
+// is the same one as long as the configuration is.
+func (r *rows[T]) add(of *T, values ...string) {
+	if r.n == len(r.all) {
+		r.all = append(r.all, row[T]{})
+	}
+	one := &r.all[r.n]
+	r.n++
+	one.of = of
+	var now [2]string
+	copy(now[:], values)
+	if one.values == now && (one.text == "") == (len(values) == 0) {
+		return
+	}
+	one.values, one.pairs = now, nil
+	var text []byte
+	for i, v := range values {
+		text = appendLabel(text, r.names[i], v)
+	}
+	one.text = string(text)
+}
+
+// each calls f with every row.
+func (r *rows[T]) each(f func(*row[T])) {
+	for i := range r.all[:r.n] {
+		f(&r.all[i])
+	}
+}
+
+// labels are those of one row in protobuf.
+func (r *rows[T]) labels(one *row[T]) labels {
+	if one.pairs == nil {
+		for i, name := range r.names {
+			one.pairs = append(one.pairs, label(name, one.values[i]))
+		}
+	}
+	return one.pairs
+}
