@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/limeload/limeload/pkg/config"
@@ -34,6 +36,10 @@ func newLogger(c *config.Log) (zerolog.Logger, func()) {
 	log := zerolog.New(queue).Level(level).With().Timestamp().Logger()
 	return log, func() { queue.Close() }
 }
+
+// outliveReader has writes to a log that nobody reads any more fail. Without a handler
+// they would end the program by SIGPIPE (os/signal), and with it every session.
+func outliveReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // format answers the writer for lines of JSON, and how many bytes of them it takes at
 // once: the one that makes them readable takes one line at a time.
