@@ -257,6 +257,59 @@ func (a *traitor) accept(l *net.TCPListener) {
 	}
 }
 
+// A server that closes with bytes unread resets its client's connection, as PostgreSQL
+// does with TLS: it goes without reading that layer's goodbye behind its client's. After
+// the client's end that is no fault of the server's.
+func TestBreakerForgivesResetsAfterTheClientsEnd(t *testing.T) {
+	t.Parallel()
+	onBothEngines(t, func(t *testing.T, engine string) {
+		l := serve(t, engine, fmt.Sprintf(`
+			[[listener]]
+			name = "front"
+			listen = ["127.0.0.1:0"]
+			pool = "pool"
+
+			[[pool]]
+			name = "pool"
+			algorithm = "round-robin"
+			health = { type = "none" }
+			breaker = { resets = 2 }
+			backend = [ { address = %q }, { address = %q } ]
+		`, startHasty(t), startHasty(t)))
+		for range 10 {
+			c := dial(t, l.address("front"))
+			send(t, c, "goodbye, and what nobody reads")
+			closeWrite(t, c)
+			expectReset(t, c)
+			wantFields(t, l.session(c.LocalAddr()), fields{"reason": "backend-reset"})
+		}
+		for _, ln := range l.logged(fields{"msg": "breaker open"}) {
+			t.Errorf("the breaker opened: %s", ln.text("reason"))
+		}
+	})
+}
+
+// startHasty starts a server that reads no further than a client's goodbye, and closes
+// when the client has ended. It answers its address.
+func startHasty(t *testing.T) string {
+	t.Helper()
+	l := listen(t, "127.0.0.1:0")
+	go func() {
+		for {
+			c, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			guard(t, c).Read(make([]byte, len("goodbye")))
+			for end := time.Now().Add(patience); established(c) && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
 // A backend that comes back gets its share little by little.
 func TestSlowStart(t *testing.T) {
 	t.Parallel()
