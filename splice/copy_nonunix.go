@@ -9,6 +9,12 @@ import "net"
 // clientQueued does not know, so that a closing listener resets what is queued.
 func clientQueued(net.Listener) bool { return false }
 
+// readable does not know: what was not read yet did not come.
+func readable(net.Conn) bool { return false }
+
+// writable does not know.
+func writable(net.Conn) bool { return false }
+
 // setBacklog leaves the system's choice.
 func setBacklog(net.Listener, int) error { return nil }
 

@@ -41,6 +41,7 @@ type copyPair struct {
 	over       bool          // both directions have ended, or there will be none
 	path       Path          // seen before the backend was closed
 	halfClosed time.Duration // age when the first direction ended
+	doubted    time.Duration // when the timeout was due that is looked at again
 	reason     Reason
 	err        error
 }

@@ -13,6 +13,11 @@ import (
 // never is an age that no session reaches.
 const never time.Duration = 1<<63 - 1
 
+// secondLook is how long after a timeout was found due it is looked at again. After the
+// process was stopped (SIGSTOP, a virtual machine that moves) timers may run first, and
+// peers look silent whose bytes are here, or on their way through a goroutine.
+const secondLook = 10 * time.Millisecond
+
 // startTimeouts begins with both directions active: the wait for a first byte is
 // counted from the connect.
 func (p *copyPair) startTimeouts() {
@@ -37,9 +42,13 @@ func (p *copyPair) checkTimeouts() {
 	due, reason := p.nextTimeout()
 	expired := !p.over && p.age() >= due
 	var dead *copySide
-	if !expired {
+	switch {
+	case !expired:
 		dead = p.deadSink()
 		p.armWatchdog()
+	case reason != ReasonLifetime && (p.doubted != due || p.up.stirs() || p.down.stirs()):
+		expired, p.doubted = false, due
+		p.watchdog.Reset(secondLook)
 	}
 	p.mu.Unlock()
 	switch {
@@ -48,6 +57,15 @@ func (p *copyPair) checkTimeouts() {
 	case dead != nil:
 		p.cutFor(dead.onReset, syscall.ETIMEDOUT)
 	}
+}
+
+// stirs reports whether the flow could go on, and only its goroutine has not come to it.
+// p.mu is held.
+func (f *copyFlow) stirs() bool {
+	if f.blockedSince() > 0 {
+		return writable(f.to.Conn)
+	}
+	return !f.ended && readable(f.from.Conn)
 }
 
 // deadSink is a side that takes nothing because it is no more; nil if both live.

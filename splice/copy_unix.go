@@ -17,6 +17,12 @@ func clientQueued(socket net.Listener) bool {
 	return poll(socket, unix.POLLIN)&unix.POLLIN != 0
 }
 
+// readable reports whether a read would answer at once: bytes, the end, or an error.
+func readable(conn net.Conn) bool { return poll(conn, unix.POLLIN) != 0 }
+
+// writable reports whether a write would take something, or answer an error, at once.
+func writable(conn net.Conn) bool { return poll(conn, unix.POLLOUT) != 0 }
+
 // setBacklog changes the length of the kernel's queue: a second listen does that.
 func setBacklog(socket net.Listener, backlog int) error {
 	return control(socket, func(fd int) error { return unix.Listen(fd, backlog) })

@@ -53,9 +53,10 @@ type loop struct {
 	ep     int32
 	base   time.Time // zero of the loop's clock
 	now    int64     // nanoseconds on it, as of the last wait
-	busy   bool      // the last wait had events
-	left   int       // of this round's budget
-	late   bool      // the queue has flows of an earlier round, whose turn comes first
+	heard  hearing
+	busy   bool // the last wait had events
+	left   int  // of this round's budget
+	late   bool // the queue has flows of an earlier round, whose turn comes first
 	stop   bool
 	pathAt int64 // when the path of a session may be looked at again
 	events []sys.Event
@@ -104,6 +105,7 @@ func (l *loop) run() {
 // that no event of the same batch can meet a successor.
 func (l *loop) round() {
 	n := l.wait()
+	l.heardOf(n, l.now)
 	l.now = l.clock()
 	l.left, l.late = roundBudget, len(l.queue) > 0
 	for i := range l.events[:n] {
@@ -250,9 +252,39 @@ func (l *loop) goOn() {
 	l.queue = l.queue[:rest]
 }
 
+// hearing is up to when a loop has heard of everything. The process may have been
+// stopped (SIGSTOP, a virtual machine that moves), or the loop behind: then peers that
+// were not silent look as if they had been, until the last of their events is handled.
+// So silence is judged as of until, never as of now.
+type hearing struct {
+	until int64 // all that happened before this has been handled, once this turn's events are
+	since int64 // what until will be, after waits that left some behind
+	taken int   // their events
+}
+
+// heardOf notes that a wait, which began at since or later, brought n events. With fewer
+// than it could take there are no others. Nor are there others of that time once as many
+// came as there are descriptors: those that are ready take turns.
+func (l *loop) heardOf(n int, since int64) {
+	h := &l.heard
+	if n < len(l.events) {
+		h.until, h.taken = since, 0
+		return
+	}
+	if h.taken == 0 {
+		h.since = since
+	}
+	if h.taken += n; h.taken >= l.descriptors() {
+		h.until, h.taken = h.since, 0
+	}
+}
+
+// descriptors is how many there may be that have events.
+func (l *loop) descriptors() int { return 2*int(l.stats.sessions.Load()) + len(l.sockets) + 1 }
+
 func (l *loop) expireDue() {
 	for {
-		slot, ok := l.timers.due(l.now)
+		slot, ok := l.timers.due(l.heard.until)
 		if !ok {
 			return
 		}

@@ -704,7 +704,7 @@ func (p *pair) halfClosed() bool {
 // idleSince is the last sign of life of either direction; the end of one counts. One
 // that waits for its turn is not idle.
 func (l *loop) idleSince(p *pair) int64 {
-	if p.paces != nil && (p.paces[up].due > l.now || p.paces[down].due > l.now) {
+	if p.flows[up].queued || p.flows[down].queued || p.paces != nil && (p.paces[up].due > l.now || p.paces[down].due > l.now) {
 		return l.now
 	}
 	return max(p.flows[up].last, p.flows[down].last)
@@ -723,7 +723,7 @@ func (l *loop) expire(p *pair) {
 		l.expireRelay(p)
 		return
 	}
-	if p.alarm == 0 || p.alarm > l.now {
+	if p.alarm == 0 || p.alarm > l.heard.until {
 		l.arm(p)
 		return
 	}
@@ -763,13 +763,13 @@ func (l *loop) expireRelay(p *pair) {
 	l.arm(p)
 }
 
-// timedOut tells which of its timeouts, if any, ends p now.
+// timedOut tells which of its timeouts, if any, ends p, by what was heard of it.
 func (l *loop) timedOut(p *pair) (reason Reason, due bool) {
 	t := p.timeouts
 	if t == nil {
 		return 0, false
 	}
-	over := func(since int64, limit time.Duration) bool { return limit > 0 && l.now-since >= int64(limit) }
+	over := func(since int64, limit time.Duration) bool { return limit > 0 && l.heard.until-since >= int64(limit) }
 	idle, stalled := l.idleSince(p), p.stalledSince()
 	switch {
 	case over(p.born, p.lifetime()):

@@ -4,12 +4,13 @@ package main_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/limeload/limeload/pkg/testserver"
 )
@@ -25,7 +26,7 @@ func TestPostgresRoles(t *testing.T) {
 	t.Parallel()
 	first := testserver.StartPostgres(t)
 	second := first.StartReplica(t)
-	r := serveRoles(t, first, second)
+	r := serveRoles(t, postgresRoles, first, second)
 	t.Run("at the start", func(t *testing.T) {
 		r.reaches(t, "primary", first)
 		r.reaches(t, "replica", second)
@@ -34,8 +35,8 @@ func TestPostgresRoles(t *testing.T) {
 		first.Kill()
 		r.await(fields{"msg": "backend down", "pool": "primary", "backend": nameOf(first)})
 		for range sure {
-			if port, err := r.ask(t, "primary"); err == nil {
-				t.Fatalf("got port %d; want no server", port)
+			if server, err := r.ask(t, "primary"); err == nil {
+				t.Fatalf("got %s; want no server", server)
 			}
 		}
 		r.reaches(t, "replica", second)
@@ -64,7 +65,7 @@ func TestPostgresSplitAtOneTimeline(t *testing.T) {
 	t.Parallel()
 	first := testserver.StartPostgres(t)
 	second, third := first.StartReplica(t), first.StartReplica(t)
-	r := serveRoles(t, first, second, third)
+	r := serveRoles(t, postgresRoles, first, second, third)
 	r.reaches(t, "primary", first)
 	first.Kill()
 	second.Promote()
@@ -73,12 +74,139 @@ func TestPostgresSplitAtOneTimeline(t *testing.T) {
 	r.refuses(t, "primary")
 }
 
+// Redis has no timelines: when the old primary comes back, nobody can say which one is
+// right until it is demoted.
+func TestRedisRoles(t *testing.T) {
+	t.Parallel()
+	first := testserver.StartRedis(t)
+	second := first.StartReplica(t)
+	r := serveRoles(t, redisRoles, first, second)
+	r.story(t, roleStory{
+		first: first, second: second, kill: first.Kill,
+		promote: func() { second.Do("replicaof", "no", "one") },
+		restart: func() { first.Restart("Ready to accept connections") },
+		demote:  func() { first.Do("replicaof", "127.0.0.1", nameOf(second)) },
+	})
+}
+
+// Nor has MariaDB: who may be written to is its primary.
+func TestMariaDBRoles(t *testing.T) {
+	t.Parallel()
+	first := testserver.StartMariaDB(t)
+	first.SQL("create user limeload") // and so on the replica
+	second := first.StartReplica(t, "read-only=1")
+	r := serveRoles(t, mysqlRoles, first, second)
+	r.story(t, roleStory{
+		first: first, second: second, kill: first.Kill,
+		promote: func() { second.SQL("stop slave", "reset slave all", "set global read_only = 0") },
+		restart: first.Restart,
+		demote:  func() { first.SQL("set global read_only = 1") },
+	})
+}
+
+// roleStory is the death of a primary, and what people do about it.
+type roleStory struct {
+	first, second                  roleServer // the primary, and a replica of it
+	kill, promote, restart, demote func()
+}
+
+// story tells it, of servers without timelines.
+func (r *rolesCase) story(t *testing.T, s roleStory) {
+	t.Run("at the start", func(t *testing.T) {
+		r.reaches(t, "primary", s.first)
+		r.reaches(t, "replica", s.second)
+	})
+	t.Run("no session for a replica while the primary is dead", func(t *testing.T) {
+		s.kill()
+		r.await(fields{"msg": "backend down", "pool": "primary", "backend": nameOf(s.first)})
+		r.refuses(t, "primary")
+		r.reaches(t, "replica", s.second)
+	})
+	t.Run("after a promotion", func(t *testing.T) {
+		s.promote()
+		r.reaches(t, "primary", s.second)
+		r.refuses(t, "replica")
+	})
+	t.Run("two primaries: neither", func(t *testing.T) {
+		s.restart()
+		r.await(fields{"msg": "split: several backends claim to be the primary"})
+		r.refuses(t, "primary")
+	})
+	t.Run("after the old one is demoted", func(t *testing.T) {
+		s.demote()
+		r.await(fields{"msg": "split over"})
+		r.reaches(t, "primary", s.second)
+		r.reaches(t, "replica", s.first)
+	})
+}
+
+// roleServer is a server that may be a primary or a replica.
+type roleServer interface{ Address() string }
+
+// nameOf is a server's port.
+func nameOf(s roleServer) string {
+	_, port, _ := net.SplitHostPort(s.Address())
+	return port
+}
+
+// roleKind is what differs between kinds of servers.
+type roleKind struct {
+	health string                                                    // further keys of the probe
+	name   func(ctx context.Context, address string) (string, error) // of the server that a session reaches
+}
+
+var (
+	postgresRoles = roleKind{`type = "postgres", user = "postgres"`, postgresName}
+	mysqlRoles    = roleKind{`type = "mysql", user = "limeload"`, mysqlName}
+	redisRoles    = roleKind{`type = "redis"`, redisName}
+)
+
+func postgresName(ctx context.Context, address string) (name string, err error) {
+	c, err := pgx.Connect(ctx, fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", address))
+	if err != nil {
+		return "", err
+	}
+	defer c.Close(context.Background())
+	err = c.QueryRow(ctx, "select inet_server_port()::text").Scan(&name)
+	return name, err
+}
+
+func mysqlName(ctx context.Context, address string) (name string, err error) {
+	c := mysql.NewConfig()
+	c.User, c.Net, c.Addr, c.Logger = "limeload", "tcp", address, &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return "", err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	err = db.QueryRowContext(ctx, "select @@port").Scan(&name)
+	return name, err
+}
+
+func redisName(ctx context.Context, address string) (name string, err error) {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	deadline, _ := ctx.Deadline()
+	c.SetDeadline(deadline)
+	var key, size int
+	_, err = fmt.Fprint(c, "CONFIG GET port\r\n")
+	if err == nil {
+		_, err = fmt.Fscanf(c, "*2\r\n$%d\r\nport\r\n$%d\r\n%s\r\n", &key, &size, &name)
+	}
+	return name, err
+}
+
 // rolesCase is limeload with a listener for the primary and one for replicas.
 type rolesCase struct {
 	*limeload
+	kind roleKind
 }
 
-func serveRoles(t *testing.T, servers ...*testserver.Postgres) *rolesCase {
+func serveRoles[S roleServer](t *testing.T, kind roleKind, servers ...S) *rolesCase {
 	t.Helper()
 	var backends strings.Builder
 	for _, s := range servers {
@@ -93,46 +221,31 @@ func serveRoles(t *testing.T, servers ...*testserver.Postgres) *rolesCase {
 			pool = %[1]q
 			[[pool]]
 			name = %[1]q
-			[pool.breaker]
-			enabled = false
-			[pool.health]
-			type = "postgres"
-			role = %[1]q
-			user = "postgres"
-			interval = "500ms"
-			timeout = "500ms"
-			rise = 1
-			fall = 3
-			%[2]s
-		`, role, backends.String())
+			breaker = { enabled = false }
+			health = { role = %[1]q, %[2]s, interval = "500ms", timeout = "500ms", rise = 1, fall = 3 }
+			%[3]s
+		`, role, kind.health, backends.String())
 	}
-	return &rolesCase{serve(t, "splice", config.String())}
+	return &rolesCase{serve(t, "splice", config.String()), kind}
 }
 
-func nameOf(s *testserver.Postgres) string { return strconv.Itoa(s.Port) }
-
-// ask answers the port of the server that a session of a listener reaches.
-func (r *rolesCase) ask(t *testing.T, listener string) (port int, err error) {
-	c, err := pgx.ConnectConfig(waiting(t), postgresConfig(t, r.address(listener), "postgres"))
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close(context.Background())
-	err = c.QueryRow(waiting(t), "select inet_server_port()").Scan(&port)
-	return port, err
+// ask answers the name of the server that a session of a listener reaches.
+func (r *rolesCase) ask(t *testing.T, listener string) (string, error) {
+	return r.kind.name(waiting(t), r.address(listener))
 }
 
 // reaches waits until a session of the listener reaches the server; from then on all
 // of them must.
-func (r *rolesCase) reaches(t *testing.T, listener string, server *testserver.Postgres) {
+func (r *rolesCase) reaches(t *testing.T, listener string, server roleServer) {
 	t.Helper()
-	eventually(t, "a session reaches "+nameOf(server), func() bool {
-		port, err := r.ask(t, listener)
-		return err == nil && port == server.Port
+	want := nameOf(server)
+	eventually(t, "a session reaches "+want, func() bool {
+		got, err := r.ask(t, listener)
+		return err == nil && got == want
 	})
 	for range sure {
-		if port, err := r.ask(t, listener); err != nil || port != server.Port {
-			t.Fatalf("a session of %s: got port %d, %v; want %d", listener, port, err, server.Port)
+		if got, err := r.ask(t, listener); err != nil || got != want {
+			t.Fatalf("a session of %s: got %s, %v; want %s", listener, got, err, want)
 		}
 	}
 }
@@ -142,12 +255,7 @@ func (r *rolesCase) reaches(t *testing.T, listener string, server *testserver.Po
 func (r *rolesCase) refuses(t *testing.T, listener string) {
 	t.Helper()
 	refused := func() bool {
-		c, err := net.Dial("tcp", r.address(listener))
-		if err != nil {
-			return true
-		}
-		c.Close()
-		_, err = r.ask(t, listener)
+		_, err := r.ask(t, listener)
 		return err != nil
 	}
 	eventually(t, listener+" has no server", refused)

@@ -3,7 +3,7 @@
 // directory of its own that is gone afterwards.
 //
 //	StartPostgres(t) ── StartReplica ── Promote, Demote ── Kill, Stop, Restart ── end of t
-//	StartMariaDB(t) ─── StartReplica ── SQL ───────────────────────────────────── end of t
+//	StartMariaDB(t) ─── StartReplica ── SQL ───────────── Kill, Restart ───────── end of t
 //	StartRedis(t) ───── StartReplica ── Do ────────────── Kill, Restart ───────── end of t
 //	StartEcho(t, ...) ─ Address ─ Close ───────────────────────────────────────── end of t
 //

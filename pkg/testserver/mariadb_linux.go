@@ -34,7 +34,7 @@ func StartMariaDB(t testing.TB, options ...string) *MariaDB {
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve").CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	m.start()
+	m.Restart()
 	t.Cleanup(func() {
 		m.process.stop(t, syscall.SIGKILL)
 		m.process.output.showIfFailed(t, "mariadbd")
@@ -42,7 +42,9 @@ func StartMariaDB(t testing.TB, options ...string) *MariaDB {
 	return m
 }
 
-func (m *MariaDB) start() {
+// Restart starts a server that was killed, with the same port and data, and returns when
+// it has recovered. What was only set while it ran is forgotten.
+func (m *MariaDB) Restart() {
 	m.t.Helper()
 	args := []string{"--no-defaults", "--datadir=" + m.data(), "--socket=" + m.Socket, "--port=" + strconv.Itoa(m.Port),
 		"--bind-address=127.0.0.1", "--skip-name-resolve", "--server-id=" + strconv.Itoa(m.Port), "--log-bin=binlog",
@@ -54,6 +56,12 @@ func (m *MariaDB) start() {
 	if m.process, err = start(m.command(MariaDBProgram(m.t, "mariadbd"), args...), "ready for connections"); err != nil {
 		m.t.Fatal(err)
 	}
+}
+
+// Kill kills the server (kill -9), and returns when it is gone.
+func (m *MariaDB) Kill() {
+	m.process.signal(syscall.SIGKILL)
+	<-m.process.ended
 }
 
 // Address is the server's host:port.
