@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/limeload/limeload/pkg/config"
@@ -18,8 +20,13 @@ const logQueue = 8192
 // logBatch is how many bytes of lines that wait are written at once.
 const logBatch = 32 << 10
 
+// logPatience is how long the program's end waits for the lines that are queued to be
+// written: a log that nobody reads must not keep it from ending either.
+const logPatience = time.Second
+
 // newLogger writes to standard error, asynchronously. The function that comes with
-// it writes what is queued and must be called before the program ends.
+// it writes what is queued, as far as it is read, and must be called before the program
+// ends.
 func newLogger(c *config.Log) (zerolog.Logger, func()) {
 	zerolog.MessageFieldName = "msg"
 	zerolog.ErrorFieldName = "error"
@@ -32,8 +39,24 @@ func newLogger(c *config.Log) (zerolog.Logger, func()) {
 	out, batch := format(os.Stderr, c.Format)
 	queue := logqueue.New(out, logQueue, batch, tellDropped)
 	log := zerolog.New(queue).Level(level).With().Timestamp().Logger()
-	return log, func() { queue.Close() }
+	return log, func() { finish(queue) }
 }
+
+func finish(queue io.Closer) {
+	written := make(chan struct{})
+	go func() {
+		queue.Close()
+		close(written)
+	}()
+	select {
+	case <-written:
+	case <-time.After(logPatience):
+	}
+}
+
+// outliveReader has writes to a log that nobody reads any more fail. Without a handler
+// they would end the program by SIGPIPE (os/signal), and with it every session.
+func outliveReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // format answers the writer for lines of JSON, and how many bytes of them it takes at
 // once: the one that makes them readable takes one line at a time.

@@ -115,6 +115,7 @@ func serve(o serving) error {
 	if err != nil {
 		return err
 	}
+	outliveReader()
 	log, flush := newLogger(&cfg.Log)
 	defer flush()
 	log.Info().Str("version", versionText()).Int("pid", os.Getpid()).Msg("limeload")
