@@ -300,15 +300,9 @@ func health(s healthcheck.State) balancer.Health {
 	return balancer.Unchecked
 }
 
-// prepareListeners binds every address that is new. One that another listener still
-// holds has to wait until that has let go: see release.
+// prepareListeners binds every address that is new. One that a listener still holds has
+// to wait until that has let go: see waits and release.
 func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
-	taken := map[config.Address]bool{}
-	for _, l := range old.listeners {
-		for _, b := range l.bound {
-			taken[b.from] = true
-		}
-	}
 	for i := range next.cfg.Listeners {
 		c := &next.cfg.Listeners[i]
 		l := &listener{cfg: c}
@@ -332,11 +326,15 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 		for _, a := range c.Listen {
 			if kept := was.holds(a); kept != nil {
 				l.bound = append(l.bound, kept...)
-			} else if !taken[a] || a.Port == 0 && a.Network == config.TCP {
-				if err := s.bind(ctx, l, a); err != nil {
-					s.unbind(old, next)
-					return err
-				}
+				continue
+			}
+			later, err := s.waits(old, a)
+			if err == nil && !later {
+				err = s.bind(ctx, l, a)
+			}
+			if err != nil {
+				s.unbind(old, next)
+				return err
 			}
 		}
 	}
