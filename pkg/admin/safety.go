@@ -52,7 +52,8 @@ func isCredential(path string) bool {
 
 // guard is what every request passes, in this order: a host that is ours, so that no
 // foreign name can be rebound to this address; for changes an origin that is ours;
-// the token; a bounded body.
+// the token; a bounded body. With a token any host will do: the page of a name that was
+// rebound does not have it.
 func guard(token string, local bool, next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -73,7 +74,7 @@ func guard(token string, local bool, next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !local && !ownHost(r.Host) {
+		if !local && token == "" && !ownHost(r.Host) {
 			problem(w, http.StatusMisdirectedRequest, "the host must be an IP address or localhost")
 			return
 		}
