@@ -275,6 +275,14 @@ pool = [{ name = "pool", backend = [{ address = "10.0.0.1:1" }] }]
 			t.Errorf("limit of %d files: only %d sessions", files, b.sessions)
 		}
 	}
+	named := parse(t, `
+listener = [{ name = "front", listen = [":1"], pool = "pool" }]
+pool = [{ name = "pool", backend = [{ address = "one.example:1" }, { address = "two.example:1" }, { address = "10.0.0.1:1" }] }]
+`)
+	plain, _ := divide(1024, c)
+	if b, err := divide(1024, named); err != nil || b.sessions >= plain.sessions {
+		t.Errorf("with names: %+v, %v; want fewer sessions than %d, for lookups", b, err, plain.sessions)
+	}
 	if _, err := divide(32, c); err == nil || !strings.Contains(err.Error(), "at least") {
 		t.Errorf("limit of 32 files: %v; want an error that says how many are needed", err)
 	}
