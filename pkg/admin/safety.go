@@ -99,8 +99,12 @@ func authorized(r *http.Request, token string) bool {
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// ownHost accepts what no name server can rebind.
+// ownHost accepts what no name server can rebind; and no host at all, as some checks of
+// HTTP/1.0 have it, and no browser.
 func ownHost(host string) bool {
+	if host == "" {
+		return true
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
