@@ -324,7 +324,7 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 			l.front = was.front
 		}
 		for _, a := range c.Listen {
-			if kept := was.holds(a); kept != nil {
+			if kept := was.holds(a); kept != nil || was.is(c) {
 				l.bound = append(l.bound, kept...)
 				continue
 			}
@@ -340,6 +340,11 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 	}
 	return nil
 }
+
+// is reports whether l, which may be nil, is what c asks for, since only overrides
+// differ. What it could not bind waits for a reload: nobody has to see to that before
+// they can drain a backend.
+func (l *listener) is(c *config.Listener) bool { return l != nil && l.cfg == c }
 
 // holds is what l has bound of an address; l may be nil.
 func (l *listener) holds(a config.Address) (held []bound) {
@@ -400,7 +405,7 @@ func (s *Server) release(ctx context.Context, old, next *state) error {
 			}
 		}
 	}
-	return s.bindRest(ctx, next)
+	return s.bindRest(ctx, old, next)
 }
 
 // ErrIncomplete is the error of a change that was made, but for an address that could
@@ -409,14 +414,14 @@ var ErrIncomplete = errors.New("all else was changed, and the next reload tries 
 
 // bindRest binds what is not bound yet. A state that others see is not changed: a
 // listener that gets an address is another one, in another state.
-func (s *Server) bindRest(ctx context.Context, st *state) (failed error) {
+func (s *Server) bindRest(ctx context.Context, old, st *state) (failed error) {
 	bound := *st
 	bound.listeners = nil
 	for _, l := range st.listeners {
 		whole := *l
 		whole.bound = slices.Clone(l.bound)
 		for _, a := range l.cfg.Listen {
-			if l.holds(a) == nil {
+			if l.holds(a) == nil && !old.listener(l.cfg.Name).is(l.cfg) {
 				if err := s.bind(ctx, &whole, a); err != nil && failed == nil {
 					failed = fmt.Errorf("%w: %w", err, ErrIncomplete)
 				}

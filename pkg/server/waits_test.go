@@ -1,11 +1,17 @@
+//go:build unix
+
 package server
 
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"syscall"
 	"testing"
+
+	"github.com/limeload/limeload/balancer"
+	"golang.org/x/sys/unix"
 )
 
 // A listener's address becomes narrower and wider again, and its sessions go on.
@@ -48,3 +54,42 @@ func TestApplyAddressThatOverlaps(t *testing.T) {
 		}
 	})
 }
+
+// Somebody else is quicker to take an address that was to be had: all else is changed,
+// and told, and the next reload takes the address.
+func TestApplyThatStaysIncomplete(t *testing.T) {
+	a, b := newEcho(t, "127.0.0.1:0").Addr().String(), newEcho(t, "127.0.0.1:0").Addr().String()
+	free := newEcho(t, "127.0.0.1:0")
+	free.Close()
+	port := strconv.Itoa(portOf(free))
+	conf := setup{listen: ":" + port, backends: []string{a}}
+	s := start(t, conf.config(t))
+	quicker, err := sharing.Listen(t.Context(), "tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer quicker.Close()
+
+	conf.listen, conf.backends = "127.0.0.1:"+port, []string{a, b}
+	changes, err := s.Apply(t.Context(), conf.config(t))
+	if !errors.Is(err, ErrIncomplete) || !errors.Is(err, syscall.EADDRINUSE) || len(changes) != 2 {
+		t.Fatalf("Apply: %v, %v; want two changes, and an address in use that leaves it incomplete", changes, err)
+	}
+	if row(s, b) == nil {
+		t.Error("the backends did not change")
+	}
+	if err := s.SetBackend(t.Context(), "pool", b, Settings{Mode: ptr(balancer.Drain)}); err != nil {
+		t.Errorf("drain meanwhile: %v", err)
+	}
+	quicker.Close()
+	apply(t, s, conf.config(t))
+	if err := ask(s); err != nil {
+		t.Error(err)
+	}
+}
+
+// sharing listens where others listen that share, too (SO_REUSEPORT).
+var sharing = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+	c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	return err
+}}
