@@ -65,10 +65,17 @@ backend = [{ address = %q }]
 // start runs a server until the test ends.
 func start(t *testing.T, c *config.Config) *Server {
 	t.Helper()
+	return startWith(t, c, nil)
+}
+
+// startWith runs a server that takes over sockets.
+func startWith(t *testing.T, c *config.Config, sockets []Socket) *Server {
+	t.Helper()
 	s, err := New(c, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Inherit(sockets)
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(context.Background()) }()
 	select {

@@ -55,6 +55,35 @@ func TestApplyAddressThatOverlaps(t *testing.T) {
 	})
 }
 
+// A service manager never lets go of its socket, so neither does the listener: for an
+// address that is never to be had.
+func TestApplyAddressThatOverlapsAnInheritedSocket(t *testing.T) {
+	manager, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	file, err := manager.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	fd, err := duplicate(int(file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := manager.Addr().(*net.TCPAddr).AddrPort()
+	conf := setup{listen: at.String(), backends: []string{newEcho(t, "127.0.0.1:0").Addr().String()}}
+	s := startWith(t, conf.config(t), []Socket{{FD: fd, Name: "manager", Addr: at}})
+	conf.listen = "0.0.0.0:" + strconv.Itoa(int(at.Port()))
+	if _, err := s.Apply(t.Context(), conf.config(t)); !errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, ErrIncomplete) {
+		t.Errorf("Apply: %v; want address already in use, and nothing changed", err)
+	}
+	if err := ask(s); err != nil {
+		t.Error(err)
+	}
+}
+
 // Somebody else is quicker to take an address that was to be had: all else is changed,
 // and told, and the next reload takes the address.
 func TestApplyThatStaysIncomplete(t *testing.T) {
