@@ -269,6 +269,7 @@ func TestTokenFile(t *testing.T) {
 		{"missing", "", 0, "no such file"},
 		{"readable by others", "x", 0o644, "0600"},
 		{"empty", "\n", 0o600, "empty"},
+		{"of two lines", "old\nnew\n", 0o600, "more than one line"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			os.Remove(path)

@@ -37,8 +37,11 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("admin.token_file: %w", err)
 	}
 	token := strings.TrimSpace(string(b))
-	if token == "" {
+	switch {
+	case token == "":
 		return "", fmt.Errorf("admin.token_file: %s is empty", path)
+	case strings.ContainsAny(token, "\r\n"): // which no header can have
+		return "", fmt.Errorf("admin.token_file: %s has more than one line", path)
 	}
 	return token, nil
 }
