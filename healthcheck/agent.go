@@ -123,7 +123,7 @@ func readLine(r io.Reader) (string, error) {
 		case errors.Is(err, io.EOF) && len(line) == 0:
 			return "", downf(ReasonProtocol, "agent said nothing")
 		case errors.Is(err, io.EOF):
-			return "", downf(ReasonProtocol, "agent's line has no end: %q", printable(string(line)))
+			return "", downf(ReasonProtocol, "agent's line has no end: %q", printable(string(line), maxText))
 		case err != nil:
 			return "", err
 		}
@@ -166,7 +166,7 @@ func parseAgent(line string) (agentWord, error) {
 		case w.take(strings.ToLower(word)):
 			known++
 		case w.odd == "":
-			w.odd = fmt.Sprintf("agent says %q, which means nothing", printable(word))
+			w.odd = fmt.Sprintf("agent says %q, which means nothing", printable(word, maxText))
 		}
 	}
 	switch {

@@ -127,7 +127,7 @@ func FuzzAgent(f *testing.F) {
 			texts = append(texts, err.Error())
 		}
 		for _, text := range texts {
-			if text != printable(text) && len(text) < maxText || strings.ContainsAny(text, "\r\n\x1b\x00") {
+			if text != printable(text, maxText) && len(text) < maxText || strings.ContainsAny(text, "\r\n\x1b\x00") {
 				t.Errorf("%q: got text %q; want it printable", line, text)
 			}
 		}

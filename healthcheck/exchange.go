@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -139,15 +140,20 @@ func (x *exchange) close() {
 
 // result is what the exchange came to. What broke the connection says more than
 // what a library makes of it, and anything else that is wrong with an answer is that
-// it does not belong to the protocol.
+// it does not belong to the protocol. What the server said is shortened: the result is
+// kept, logged and shown.
 func (x *exchange) result(err error) Result {
 	x.end()
+	x.facts.Version = strings.Clone(printable(x.facts.Version, maxText)) // not a part of all that was read
 	r := Result{Address: x.to, Err: err, Facts: x.facts, Phases: x.phases, Took: x.since.Sub(x.start)}
 	var known *fault
 	if err != nil && x.link != nil && !errors.As(err, &known) {
 		r.Err = x.answered(err)
 	}
 	r.Verdict, r.Reason = judge(x.ctx, r.Err)
+	if err := r.Err; err != nil && err.Error() != printable(err.Error(), maxReason) {
+		r.Err = &fault{r.Verdict, r.Reason, errors.New(printable(err.Error(), maxReason))}
+	}
 	return r
 }
 

@@ -181,7 +181,7 @@ func (x *exchange) httpFault(err error) error {
 	if x.link.failed() != nil || errors.As(err, &known) {
 		return err
 	}
-	return downf(ReasonProtocol, "http: %s", printable(err.Error()))
+	return downf(ReasonProtocol, "http: %s", printable(err.Error(), maxText))
 }
 
 // bodyFault is what is wrong with a body. That it goes on beyond what is read is not.
@@ -210,9 +210,9 @@ func (p *HTTP) accepts(status int) bool {
 func (p *HTTP) matches(body []byte) error {
 	switch {
 	case !bytes.Contains(body, []byte(p.Body)):
-		return downf(ReasonAnswer, "body without %q", printable(p.Body))
+		return downf(ReasonAnswer, "body without %q", printable(p.Body, maxText))
 	case p.BodyRegexp != nil && !p.BodyRegexp.Match(body):
-		return downf(ReasonAnswer, "body does not match %q", printable(p.BodyRegexp.String()))
+		return downf(ReasonAnswer, "body does not match %q", printable(p.BodyRegexp.String(), maxText))
 	}
 	return nil
 }

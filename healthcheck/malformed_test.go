@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"net"
 	"strings"
@@ -156,6 +157,38 @@ func TestMalformedAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a server says ends up in logs, in memory and on terminals.
+func TestLongAnswersAreShortened(t *testing.T) {
+	long := "\x1b[31mred\r\n" + strings.Repeat("a", 20_000)
+	for _, c := range []struct {
+		name   string
+		probe  Prober
+		answer string
+	}{
+		{"postgres refuses", &Postgres{}, postgresPacket('E', "SFATAL\x00C57P03\x00M"+long+"\x00\x00")},
+		{"mysql refuses", &MySQL{}, mysqlPacket(0, "\xff\x69\x04"+long)},
+		{"mysql has a version", &MySQL{}, mysqlPacket(0, "\n"+long+goodGreeting[strings.IndexByte(goodGreeting, 0):])},
+		{"redis refuses", &Redis{}, "-ERR " + strings.ReplaceAll(long, "\r\n", "") + "\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := ask(t, c.probe, stage(t, play{answer: c.answer, then: closes}, false))
+			for what, text := range map[string]string{"text": r.Text(), "version": r.Facts.Version} {
+				if most := maxReason + len("..."); len(text) > most || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) {
+					t.Errorf("%s: got %d bytes, %.40q; want at most %d that can be printed", what, len(text), text, most)
+				}
+			}
+			if !strings.Contains(r.Text()+r.Facts.Version, "[31mred") {
+				t.Errorf("got text %q, version %q; want what the server said", r.Text(), r.Facts.Version)
+			}
+		})
+	}
+}
+
+// postgresPacket is one message as a server sends it.
+func postgresPacket(kind byte, body string) string {
+	return string(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4))) + body
 }
 
 // A good server that is slow to write is good.

@@ -119,7 +119,7 @@ func (c *conversation) listen(s *Step) error {
 // wants is what a step waits for, for people.
 func (s *Step) wants() string {
 	if s.ExpectRegexp != nil {
-		return fmt.Sprintf("match of %q", printable(s.ExpectRegexp.String()))
+		return fmt.Sprintf("match of %q", printable(s.ExpectRegexp.String(), maxText))
 	}
 	return fmt.Sprintf("%.64q", s.Expect)
 }

@@ -134,6 +134,9 @@ func change(c *call, where []client.Place, s client.Settings, asJSON bool) error
 			return err
 		}
 	}
+	if err := warnForgotten(c, where); err != nil {
+		return err
+	}
 	return warnUnusable(c, where)
 }
 
@@ -215,6 +218,9 @@ func addBackend(c *call, pool string, n client.NewBackend, w *waiting, asJSON bo
 	} else {
 		_, err = fmt.Fprintln(c.out, show.Clean("added "+standing(at, &b)))
 	}
+	if err == nil {
+		err = warnForgotten(c, []client.Place{at})
+	}
 	if err != nil || !w.wait {
 		return err
 	}
@@ -273,6 +279,9 @@ func removeBackends(c *call, force bool, w *waiting, asJSON bool) error {
 		if err := c.writeJSON(rows); err != nil {
 			return err
 		}
+	}
+	if err := warnForgotten(c, where); err != nil {
+		return err
 	}
 	if err := warnUnusable(c, where); err != nil || !w.wait {
 		return err

@@ -127,7 +127,7 @@ func TestClientSendsWhatTheAPIReads(t *testing.T) {
 
 // The client looks for the default socket where the server opens it.
 func TestClientFindsTheDefaultSocket(t *testing.T) {
-	for _, env := range []string{"", "/run/lime"} {
+	for _, env := range []string{"", "/run/lime", "/run/lime:/run/lime-2"} {
 		t.Setenv("RUNTIME_DIRECTORY", env)
 		if got, want := client.DefaultSocket(), admin.DefaultSocket(); got != want {
 			t.Errorf("RUNTIME_DIRECTORY=%s: got %s; want %s", env, got, want)

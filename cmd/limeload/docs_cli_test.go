@@ -85,7 +85,7 @@ func fenced(text string) string { return "```\n" + text + "\n```\n" }
 func flagsOf(fs *pflag.FlagSet) string {
 	var b strings.Builder
 	fs.VisitAll(func(f *pflag.Flag) {
-		if f.Name == "help" {
+		if f.Name == "help" || f.Hidden {
 			return
 		}
 		kind, meaning := pflag.UnquoteUsage(f)

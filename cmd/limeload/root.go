@@ -31,6 +31,7 @@ bytes both ways without copying them through user space.
 	group(root, "operate", "Operate it while it runs:",
 		newStatus(), newBackends(), newSessions(), newExplain(), newEvents(), newTop(), newConfig(), newReload())
 	strictArgs(root)
+	explainArguments(root)
 	return root
 }
 
@@ -53,10 +54,10 @@ func strictArgs(root *cobra.Command) {
 		case "help":
 			c.Args = func(_ *cobra.Command, topic []string) error {
 				about, rest, err := root.Find(topic)
-				if err != nil {
-					return err
+				if err != nil || len(rest) > 0 {
+					return explainArgument(about, rest)
 				}
-				return cobra.NoArgs(about, rest)
+				return nil
 			}
 		case "completion":
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }

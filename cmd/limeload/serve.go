@@ -26,9 +26,8 @@ func newServe() *cobra.Command {
 
 SIGHUP reads the file again and changes what differs, without losing a connection;
 a file with problems changes nothing. With --watch that happens by itself when the
-file has changed. SIGTERM or SIGINT stops accepting, lets
-sessions end for the drain timeout, and exits with 0; a second one exits at once
-with 1.`,
+file has changed. SIGTERM or SIGINT stops accepting, lets sessions end for the drain
+timeout, and exits with 0; a second one exits at once with 1.`,
 		Example: `  limeload serve --listen :5432 --backend 10.0.0.11:5432,name=pg-1,weight=2 --backend 10.0.0.12:5432
   limeload serve -c /etc/limeload/limeload.toml --log-level debug`,
 		Args: cobra.NoArgs,

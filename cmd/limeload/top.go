@@ -36,6 +36,7 @@ turns colours off.`,
 		Args: cobra.NoArgs,
 	}
 	r.flags(c.Flags())
+	c.Flags().MarkHidden("output") // the error of which says what to use instead
 	c.Flags().DurationVar(&interval, "interval", time.Second, "`duration` from one look to the next")
 	c.RunE = r.run(func(c *call) error {
 		switch {

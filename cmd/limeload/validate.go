@@ -14,8 +14,8 @@ func newValidate() *cobra.Command {
 		Use:   "validate -c FILE",
 		Short: "Look for problems in a configuration file",
 		Long: `Report every problem of a configuration file at once, each with its line and what
-would be right; those of the files of its access lists as well. Nothing is resolved,
-connected or listened on.`,
+would be right; those of the files of its access lists, and of the certificates that
+probes trust, as well. Nothing is resolved, connected or listened on.`,
 		Example: `  limeload validate -c /etc/limeload/limeload.toml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -26,7 +26,7 @@ connected or listened on.`,
 			if err != nil {
 				return err
 			}
-			if err := server.CheckAccess(cfg); err != nil {
+			if err := errors.Join(server.CheckAccess(cfg), server.CheckAuthorities(cfg)); err != nil {
 				return usage(err)
 			}
 			backends := 0

@@ -230,6 +230,8 @@ func TestSafety(t *testing.T) {
 		{"a form", r, "POST", "/api/v1/pools/pool/backends", "address=x", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
 		{"a body without end", r, "PATCH", a, `{"mode":"` + strings.Repeat("x", 2<<20) + `"}`, nil, 413},
 		{"no GET changes anything", r, "GET", "/api/v1/reload", "", nil, 405},
+		{"any host with the token", guarded, "GET", "/api/v1/status", "", []string{"Host", "lb1.example:5480", "Authorization", "Bearer s3cret"}, 200},
+		{"a name that was rebound, without the token", guarded, "GET", "/api/v1/status", "", []string{"Host", "evil.example"}, 401},
 		{"no token", guarded, "GET", "/api/v1/status", "", nil, 401},
 		{"a wrong token", guarded, "GET", "/api/v1/status", "", []string{"Authorization", "Bearer s3cre"}, 401},
 		{"the token", guarded, "GET", "/api/v1/status", "", []string{"Authorization", "Bearer s3cret"}, 200},
@@ -267,6 +269,7 @@ func TestTokenFile(t *testing.T) {
 		{"missing", "", 0, "no such file"},
 		{"readable by others", "x", 0o644, "0600"},
 		{"empty", "\n", 0o600, "empty"},
+		{"of two lines", "old\nnew\n", 0o600, "more than one line"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			os.Remove(path)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/limeload/limeload/pkg/config"
@@ -38,7 +39,8 @@ func Listen(c config.AdminListen) (net.Listener, error) {
 func DefaultSocket() string {
 	switch {
 	case os.Getenv("RUNTIME_DIRECTORY") != "":
-		return filepath.Join(os.Getenv("RUNTIME_DIRECTORY"), "admin.sock")
+		first, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":") // systemd.exec(5)
+		return filepath.Join(first, "admin.sock")
 	case os.Geteuid() == 0:
 		return "/run/limeload/admin.sock"
 	case os.Getenv("XDG_RUNTIME_DIR") != "":

@@ -111,7 +111,7 @@ type NewBackend struct {
 	Address        string `json:"address" doc:"host:port, [v6]:port or unix:/path" example:"10.0.0.13:5432"`
 	Name           string `json:"name,omitempty" doc:"Unique in the pool; by default the address"`
 	Weight         *int   `json:"weight,omitempty" doc:"0..256; by default 1"`
-	MaxConnections int    `json:"max_connections,omitempty" doc:"0 = no limit"`
+	MaxConnections int    `json:"max_connections,omitempty" doc:"0..10000000; 0 = no limit"`
 	Backup         bool   `json:"backup,omitempty" doc:"Used only while no other is usable"`
 }
 
@@ -119,7 +119,7 @@ type NewBackend struct {
 type Settings struct {
 	Mode           *string `json:"mode,omitempty" enum:"ready,drain,maintenance"`
 	Weight         *int    `json:"weight,omitempty" doc:"0..256"`
-	MaxConnections *int    `json:"max_connections,omitempty" doc:"0 = no limit"`
+	MaxConnections *int    `json:"max_connections,omitempty" doc:"0..10000000; 0 = no limit"`
 }
 
 // Change is one difference that a reload made, or would make.

@@ -37,8 +37,11 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("admin.token_file: %w", err)
 	}
 	token := strings.TrimSpace(string(b))
-	if token == "" {
+	switch {
+	case token == "":
 		return "", fmt.Errorf("admin.token_file: %s is empty", path)
+	case strings.ContainsAny(token, "\r\n"): // which no header can have
+		return "", fmt.Errorf("admin.token_file: %s has more than one line", path)
 	}
 	return token, nil
 }
@@ -52,7 +55,8 @@ func isCredential(path string) bool {
 
 // guard is what every request passes, in this order: a host that is ours, so that no
 // foreign name can be rebound to this address; for changes an origin that is ours;
-// the token; a bounded body.
+// the token; a bounded body. With a token any host will do: the page of a name that was
+// rebound does not have it.
 func guard(token string, local bool, next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -73,7 +77,7 @@ func guard(token string, local bool, next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !local && !ownHost(r.Host) {
+		if !local && token == "" && !ownHost(r.Host) {
 			problem(w, http.StatusMisdirectedRequest, "the host must be an IP address or localhost")
 			return
 		}
@@ -98,8 +102,12 @@ func authorized(r *http.Request, token string) bool {
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// ownHost accepts what no name server can rebind.
+// ownHost accepts what no name server can rebind; and no host at all, as some checks of
+// HTTP/1.0 have it, and no browser.
 func ownHost(host string) bool {
+	if host == "" {
+		return true
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

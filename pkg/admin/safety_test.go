@@ -2,6 +2,8 @@ package admin
 
 import (
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -73,6 +75,21 @@ func TestSafetyOfEveryOperation(t *testing.T) {
 	}
 	if after := r.get(t, "/api/v1/config"); after != before {
 		t.Errorf("something got through: the configuration was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// HAProxy's httpchk, say, asks so.
+func TestRequestWithoutHost(t *testing.T) {
+	r := newRig(t, Options{}, false)
+	c, err := net.Dial("tcp", r.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET /healthz HTTP/1.0\r\n\r\n")
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 OK") {
+		t.Errorf("got %q, %v; want 200", answer, err)
 	}
 }
 

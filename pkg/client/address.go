@@ -25,7 +25,8 @@ const systemSocket = "/run/limeload/admin.sock"
 func DefaultSocket() string {
 	switch {
 	case os.Getenv("RUNTIME_DIRECTORY") != "":
-		return filepath.Join(os.Getenv("RUNTIME_DIRECTORY"), "admin.sock")
+		first, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":") // systemd.exec(5)
+		return filepath.Join(first, "admin.sock")
 	case os.Geteuid() == 0:
 		return systemSocket
 	case os.Getenv("XDG_RUNTIME_DIR") != "":

@@ -72,6 +72,11 @@ func TestDefaultSocket(t *testing.T) {
 	if os.Geteuid() == 0 {
 		want = "/run/limeload/admin.sock"
 	}
+	t.Setenv("RUNTIME_DIRECTORY", "/run/lime:/run/lime-2")
+	if got := DefaultSocket(); got != "/run/lime/admin.sock" {
+		t.Errorf("of two directories: got %q; want the socket in the first", got)
+	}
+	t.Setenv("RUNTIME_DIRECTORY", "")
 	if got := DefaultSocket(); got != want {
 		t.Errorf("got %q; want %q", got, want)
 	}

@@ -238,9 +238,9 @@ func isAlnum(r rune) bool {
 
 func notPrint(r rune) bool { return !unicode.IsPrint(r) }
 
-// overlaps says whether sockets that listen on a and b would claim the same
+// Overlaps says whether sockets that listen on a and b would claim the same
 // address and port.
-func (a Address) overlaps(b Address) bool {
+func (a Address) Overlaps(b Address) bool {
 	if a.Network != b.Network || a.IsZero() {
 		return false
 	}

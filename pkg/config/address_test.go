@@ -106,7 +106,7 @@ func TestAddressOverlaps(t *testing.T) {
 		{"unix:/a", ":1", false},
 	} {
 		a, b := mustAddress(t, test.a), mustAddress(t, test.b)
-		if got, back := a.overlaps(b), b.overlaps(a); got != test.want || back != test.want {
+		if got, back := a.Overlaps(b), b.Overlaps(a); got != test.want || back != test.want {
 			t.Errorf("%s and %s: got %v and %v; want %v", a, b, got, back, test.want)
 		}
 	}
@@ -174,7 +174,7 @@ func FuzzParseAddress(f *testing.F) {
 		if err != nil || again != a {
 			t.Errorf("ParseAddress(%q): got %+v, whose text %q is %+v, %v", s, a, a, again, err)
 		}
-		if !a.overlaps(a) && a.Port != 0 {
+		if !a.Overlaps(a) && a.Port != 0 {
 			t.Errorf("%s does not overlap with itself", a)
 		}
 	})

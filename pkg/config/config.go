@@ -332,6 +332,9 @@ type Backend struct {
 // MaxWeight is the greatest Backend.Weight.
 const MaxWeight = 256
 
+// MaxConnections is the greatest MaxConnections, of a backend and elsewhere.
+const MaxConnections = 10_000_000
+
 // Pool returns the pool of that name, or nil.
 func (c *Config) Pool(name string) *Pool {
 	for i := range c.Pools {

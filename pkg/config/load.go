@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ func Load(path string) (*Config, error) {
 // Parse is Load of a file whose content is at hand; name stands for it in
 // problems. The error is a *SyntaxError.
 func Parse(name string, data []byte) (*Config, error) {
+	data = withoutMark(data)
 	doc, err := parseTOML(name, data)
 	if err != nil {
 		return nil, err
@@ -46,6 +48,9 @@ func Parse(name string, data []byte) (*Config, error) {
 	c.settle()
 	return c, nil
 }
+
+// withoutMark is a text without the byte order mark that some editors begin a file with.
+func withoutMark(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\ufeff")) }
 
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -76,7 +81,18 @@ func parseTOML(name string, data []byte) (map[string]any, error) {
 	if errors.As(err, &at) {
 		p.Line, p.Column = at.Position()
 	}
+	switch {
+	case isUTF16(data):
+		p.Text = "is UTF-16; want UTF-8"
+	case strings.HasSuffix(p.Text, "at start of value"), strings.HasPrefix(p.Text, "expected newline"):
+		p.Text += "; a text is written in quotes"
+	}
 	return nil, &SyntaxError{p}
+}
+
+// isUTF16 goes by the byte order mark, without which nobody writes it.
+func isUTF16(data []byte) bool {
+	return bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff})
 }
 
 // oneLine makes the parser's messages, which quote the file, safe to print.

@@ -342,6 +342,38 @@ func TestSyntaxErrorComesAlone(t *testing.T) {
 	}
 }
 
+// What is no TOML is told with what would be right, where that can be known.
+func TestSyntaxErrorsSayWhatToWrite(t *testing.T) {
+	for text, want := range map[string]string{
+		"[log]\nlevel = warn":               "2:9: unexpected character U+0077 'w' at start of value; a text is written in quotes",
+		"[log]\nlevel = info":               "2:12: expected newline but got U+006F 'o'; a text is written in quotes", // inf is a number
+		"[shutdown]\ndelay = 5s":            "2:10: strings must be quoted",
+		"\xff\xfe[\x00l\x00o\x00g\x00]\x00": "1:1: is UTF-16; want UTF-8",
+		"\xfe\xff\x00[\x00l\x00o\x00g\x00]": "1:1: is UTF-16; want UTF-8",
+	} {
+		_, err := config.Parse("f", []byte(text))
+		if want := "f:" + want; err == nil || err.Error() != want {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// Some editors begin a file with a byte order mark, and end lines with CR LF.
+func TestFilesOfOtherEditors(t *testing.T) {
+	text := "\ufeff" + strings.ReplaceAll(smallest, "\n", "\r\n")
+	got, err := config.Parse("f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(parse(t, smallest), got, values); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+	_, err = config.Parse("f", []byte("\ufefflog = 1"))
+	if want := "f:1:1: log: got an integer; want a table, written under [log]"; err == nil || err.Error() != want {
+		t.Errorf("got %v; want %s", err, want)
+	}
+}
+
 // Whatever the type, the message says what there is and what to write.
 func TestTypeErrorsSayWhatToWrite(t *testing.T) {
 	for text, want := range map[string]string{

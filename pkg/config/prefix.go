@@ -76,7 +76,7 @@ func LoadPrefixes(path string) ([]ListedPrefix, error) {
 // most.
 func ParsePrefixes(name string, data []byte) (list []ListedPrefix, err error) {
 	var wrong Problems
-	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines := bufio.NewScanner(bytes.NewReader(withoutMark(data)))
 	n := 0
 	for lines.Scan() {
 		n++

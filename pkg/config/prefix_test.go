@@ -42,7 +42,7 @@ func TestParsePrefixRefuses(t *testing.T) {
 }
 
 func TestParsePrefixes(t *testing.T) {
-	got, err := ParsePrefixes("deny.txt", []byte("# blocked\n\n 10.0.0.0/8 # all of it\r\n2001:db8::1#one\n\t192.0.2.1"))
+	got, err := ParsePrefixes("deny.txt", []byte("\ufeff# blocked\n\n 10.0.0.0/8 # all of it\r\n2001:db8::1#one\n\t192.0.2.1"))
 	if err != nil {
 		t.Fatal(err)
 	}

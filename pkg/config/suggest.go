@@ -48,7 +48,7 @@ func onlyForm(w string, candidates []string) (string, bool) {
 }
 
 // maxListed is how many candidates are read before one looks them up instead.
-const maxListed = 10
+const maxListed = 12
 
 // didYouMean is the end of a sentence: "; did you mean X?" or, where nothing
 // comes close, "; want one of" them all unless they are too many.

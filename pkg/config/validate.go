@@ -9,7 +9,7 @@ import (
 // Ranges of numbers; 0 is allowed where it means something.
 const (
 	maxThreads     = 1024
-	maxConnections = 10_000_000
+	maxConnections = MaxConnections
 	maxAttempts    = 100
 	maxThreshold   = 1000 // rise and fall
 	maxHashSlots   = 16_777_213

@@ -73,7 +73,7 @@ func (v *validator) sharedAddresses() {
 	}
 	for i, p := range places {
 		for _, q := range places[:i] {
-			if p.overlaps(q.Address) {
+			if p.Overlaps(q.Address) {
 				v.wrong(p.path, "%s collides with %s of %s", p.Address, q.Address, v.where(q.path))
 				break
 			}

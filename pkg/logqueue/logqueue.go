@@ -1,12 +1,13 @@
 // Package logqueue puts a bounded queue between those who log and a slow writer.
 //
 // Write never blocks: it copies the line into a queue that one goroutine empties. A
-// line that finds the queue full is dropped and counted, and the next line that gets
-// through is preceded by one that says how many. So a log that nobody reads costs
-// lines, never traffic.
+// line that finds the queue full, or that the slow writer refuses (a full disk), is
+// dropped and counted, and the next line that gets through is preceded by one that says
+// how many. So a log that nobody reads costs lines, never traffic.
 package logqueue
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,8 @@ type Writer struct {
 
 	closing sync.RWMutex // held for reading by Write
 	closed  bool
+
+	torn bool // out has the beginning of a line; for empty alone
 }
 
 // New starts a writer with room for size lines. Lines that wait are written together,
@@ -74,18 +77,42 @@ func (w *Writer) empty() {
 	defer close(w.ended)
 	var together []byte
 	for b := range w.lines {
+		w.mend()
 		w.tellDropped()
+		lines := int64(1)
 		together = w.take(together[:0], b)
-		for len(together) < w.batch {
+		for ; len(together) < w.batch; lines++ {
 			b, ok := w.next()
 			if !ok {
 				break
 			}
 			together = w.take(together, b)
 		}
-		w.out.Write(together)
+		w.put(together, lines)
 	}
+	w.mend()
 	w.tellDropped()
+}
+
+// mend ends a line of which only the beginning was taken.
+func (w *Writer) mend() {
+	if w.torn {
+		_, err := w.out.Write([]byte("\n"))
+		w.torn = err != nil
+	}
+}
+
+// put writes lines. Those that are refused are dropped.
+func (w *Writer) put(together []byte, lines int64) {
+	n, err := w.out.Write(together)
+	if err == nil {
+		return
+	}
+	if w.batch > 0 { // then the writer takes the lines as they are
+		lines -= int64(bytes.Count(together[:n], []byte("\n")))
+		w.torn = n == 0 && w.torn || n > 0 && together[n-1] != '\n'
+	}
+	w.dropped.Add(lines)
 }
 
 // next answers a line that waits already.
@@ -107,7 +134,26 @@ func (w *Writer) take(together []byte, b *[]byte) []byte {
 }
 
 func (w *Writer) tellDropped() {
-	if n := w.dropped.Swap(0); n > 0 {
-		w.report(w.out, n)
+	n := w.dropped.Swap(0)
+	if n == 0 {
+		return
 	}
+	out := witness{Writer: w.out}
+	if w.report(&out, n); out.err != nil {
+		w.dropped.Add(n) // nobody has heard of them
+	}
+}
+
+// witness remembers whether a write failed.
+type witness struct {
+	io.Writer
+	err error
+}
+
+func (w *witness) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
 }

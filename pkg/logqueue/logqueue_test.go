@@ -2,6 +2,7 @@ package logqueue
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -62,6 +63,52 @@ func TestFullQueueDropsAndCounts(t *testing.T) {
 	w.Close()
 	if got, want := g.String(), "first\ndropped 7\n0\n1\n2\n"; got != want {
 		t.Errorf("got %q; want %q", got, want)
+	}
+}
+
+// disk is a writer with room for some bytes.
+type disk struct {
+	bytes.Buffer
+	room int
+}
+
+func (d *disk) Write(b []byte) (int, error) {
+	n := min(len(b), d.room)
+	d.Buffer.Write(b[:n])
+	d.room -= n
+	if n < len(b) {
+		return n, errors.New("no space left")
+	}
+	return n, nil
+}
+
+// What a full disk does not take is counted, and told when there is room again.
+func TestRefusedLinesAreCounted(t *testing.T) {
+	d := &disk{room: len("line 0\nline 1\nli")}
+	w := &Writer{out: d, batch: 1 << 10, report: tell}
+	for i := range 4 {
+		w.mend()
+		w.tellDropped()
+		w.put(fmt.Appendf(nil, "line %d\n", i), 1)
+	}
+	d.room = 1000
+	w.mend()
+	w.tellDropped()
+	w.put([]byte("line 4\nline 5\n"), 2)
+	if got, want := d.String(), "line 0\nline 1\nli\ndropped 2\nline 4\nline 5\n"; got != want {
+		t.Errorf("got %q; want %q", got, want)
+	}
+
+	d = &disk{room: len("line 0\nline 1\n")}
+	w = &Writer{out: d, batch: 1 << 10, report: tell}
+	w.put([]byte("line 0\nline 1\nline 2\nline 3\n"), 4)
+	if got := w.dropped.Load(); got != 2 || w.torn {
+		t.Errorf("of a batch of which half fits: got %d dropped, torn %v; want 2, false", got, w.torn)
+	}
+	w = &Writer{out: &disk{}, report: tell} // one line at a time
+	w.put([]byte("line\n"), 1)
+	if got := w.dropped.Load(); got != 1 {
+		t.Errorf("of a line: got %d dropped; want 1", got)
 	}
 }
 

@@ -38,7 +38,7 @@ func readAccess(was *listener, cfg *config.Config, i int) (*accessList, error) {
 	if c.Access.IsZero() {
 		return nil, nil
 	}
-	if was != nil && was.cfg == c {
+	if was.is(c) {
 		return was.access, nil
 	}
 	a := &accessList{config: c.Access, deny: c.Access.DenyOthers(), from: inlineRules(cfg, i)}

@@ -298,15 +298,9 @@ func health(s healthcheck.State) balancer.Health {
 	return balancer.Unchecked
 }
 
-// prepareListeners binds every address that is new. One that another listener still
-// holds has to wait until that has let go: see release.
+// prepareListeners binds every address that is new. One that a listener still holds has
+// to wait until that has let go: see waits and release.
 func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
-	taken := map[config.Address]bool{}
-	for _, l := range old.listeners {
-		for _, b := range l.bound {
-			taken[b.from] = true
-		}
-	}
 	for i := range next.cfg.Listeners {
 		c := &next.cfg.Listeners[i]
 		l := &listener{cfg: c}
@@ -328,18 +322,27 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 			l.front = was.front
 		}
 		for _, a := range c.Listen {
-			if kept := was.holds(a); kept != nil {
+			if kept := was.holds(a); kept != nil || was.is(c) {
 				l.bound = append(l.bound, kept...)
-			} else if !taken[a] || a.Port == 0 && a.Network == config.TCP {
-				if err := s.bind(ctx, l, a); err != nil {
-					s.unbind(old, next)
-					return err
-				}
+				continue
+			}
+			later, err := s.waits(old, a)
+			if err == nil && !later {
+				err = s.bind(ctx, l, a)
+			}
+			if err != nil {
+				s.unbind(old, next)
+				return err
 			}
 		}
 	}
 	return nil
 }
+
+// is reports whether l, which may be nil, is what c asks for, since only overrides
+// differ. What it could not bind waits for a reload: nobody has to see to that before
+// they can drain a backend.
+func (l *listener) is(c *config.Listener) bool { return l != nil && l.cfg == c }
 
 // holds is what l has bound of an address; l may be nil.
 func (l *listener) holds(a config.Address) (held []bound) {
@@ -400,7 +403,7 @@ func (s *Server) release(ctx context.Context, old, next *state) error {
 			}
 		}
 	}
-	return s.bindRest(ctx, next)
+	return s.bindRest(ctx, old, next)
 }
 
 // ErrIncomplete is the error of a change that was made, but for an address that could
@@ -409,14 +412,14 @@ var ErrIncomplete = errors.New("all else was changed, and the next reload tries 
 
 // bindRest binds what is not bound yet. A state that others see is not changed: a
 // listener that gets an address is another one, in another state.
-func (s *Server) bindRest(ctx context.Context, st *state) (failed error) {
+func (s *Server) bindRest(ctx context.Context, old, st *state) (failed error) {
 	bound := *st
 	bound.listeners = nil
 	for _, l := range st.listeners {
 		whole := *l
 		whole.bound = slices.Clone(l.bound)
 		for _, a := range l.cfg.Listen {
-			if l.holds(a) == nil {
+			if l.holds(a) == nil && !old.listener(l.cfg.Name).is(l.cfg) {
 				if err := s.bind(ctx, &whole, a); err != nil && failed == nil {
 					failed = fmt.Errorf("%w: %w", err, ErrIncomplete)
 				}

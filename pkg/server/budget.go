@@ -49,7 +49,7 @@ func divide(files uint64, c *config.Config) (budget, error) {
 		probes: cmp.Or(c.Health.Concurrency, clamp(n/16, 2, maxProbes)),
 		admin:  clamp(n/16, 4, maxAdmin),
 	}
-	reserve := ownFiles + 2*loops + sockets + b.probes*filesPerProbe(c) + b.admin + 2*b.pipes
+	reserve := ownFiles + 2*loops + sockets + b.probes*filesPerProbe(c) + lookupFiles(c) + b.admin + 2*b.pipes
 	if b.sessions = (n - reserve) / 2; b.sessions < 1 {
 		return b, fmt.Errorf("open files: the limit of %d leaves none for sessions; at least %d are needed (ulimit -n, LimitNOFILE)", files, reserve+2)
 	}
@@ -70,6 +70,20 @@ func filesPerProbe(c *config.Config) int {
 		}
 	}
 	return 1
+}
+
+// lookupFiles is how many descriptors the resolver takes: two for each name at one time,
+// once in its turn and once for a reload.
+func lookupFiles(c *config.Config) int {
+	names := 0
+	for i := range c.Pools {
+		for _, b := range c.Pools[i].Backends {
+			if b.Address.Network == config.TCP && !b.Address.IP().IsValid() {
+				names++
+			}
+		}
+	}
+	return 2 * 2 * min(names, maxLookups)
 }
 
 // warn tells of limits in the configuration that cannot be reached.

@@ -50,7 +50,7 @@ func (s *Server) change(ctx context.Context, edit func(o *overrides) error) erro
 type Settings struct {
 	Mode           *balancer.Mode
 	Weight         *int // 0..256
-	MaxConnections *int // 0 = no limit
+	MaxConnections *int // 0..10000000; 0 = no limit
 }
 
 // SetBackend changes settings of a backend, together or not at all. The error is
@@ -64,8 +64,8 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 		if set.Weight != nil && (*set.Weight < 0 || *set.Weight > config.MaxWeight) {
 			return fmt.Errorf("%w: weight %d is out of range 0..%d", ErrRefused, *set.Weight, config.MaxWeight)
 		}
-		if set.MaxConnections != nil && *set.MaxConnections < 0 {
-			return fmt.Errorf("%w: max_connections %d is negative", ErrRefused, *set.MaxConnections)
+		if set.MaxConnections != nil && (*set.MaxConnections < 0 || *set.MaxConnections > config.MaxConnections) {
+			return fmt.Errorf("%w: max_connections %d is out of range 0..%d", ErrRefused, *set.MaxConnections, config.MaxConnections)
 		}
 		r := o.of(pool, backend)
 		if set.Mode != nil {

@@ -186,6 +186,9 @@ func TestRefusals(t *testing.T) {
 			return s.AddBackend(t.Context(), "pool", config.Backend{Address: addressOf(t, "10.0.0.1:0")})
 		}, ErrRefused},
 		{"add our own listener", func() error { return s.AddBackend(t.Context(), "pool", backendAt(t, own)) }, ErrRefused},
+		{"limit out of range", func() error {
+			return s.SetBackend(t.Context(), "pool", a, Settings{MaxConnections: ptr(config.MaxConnections + 1)})
+		}, ErrRefused},
 		{"weight out of range", func() error { return s.SetBackend(t.Context(), "pool", a, Settings{Weight: ptr(257)}) }, ErrRefused},
 		{"an unknown backend", func() error { return s.SetBackend(t.Context(), "pool", "nobody", Settings{Weight: ptr(1)}) }, ErrUnknown},
 		{"remove an unknown backend", func() error { return s.RemoveBackend(t.Context(), "pool", "nobody", false) }, ErrUnknown},

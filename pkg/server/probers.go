@@ -298,6 +298,32 @@ func (ps *Probers) trust(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// CheckAuthorities reads the files of certificates that probes trust and answers every
+// problem of them, as config.Problems.
+func CheckAuthorities(cfg *config.Config) error {
+	var wrong config.Problems
+	for i := range cfg.Pools {
+		for n, probe := range cfg.Pools[i].Health.Probes() {
+			t := &probe.TLS
+			if !t.Enabled || !t.Verify || t.CAFile == "" {
+				continue
+			}
+			if _, err := readAuthorities(t.CAFile); err != nil {
+				path := fmt.Sprintf("pool[%d].health.tls.ca_file", i)
+				if n > 0 {
+					path = fmt.Sprintf("pool[%d].health.also[%d].tls.ca_file", i, n-1)
+				}
+				file, line := cfg.Where(path)
+				wrong = append(wrong, config.Problem{File: file, Line: line, Path: path, Text: err.Error()})
+			}
+		}
+	}
+	if wrong == nil {
+		return nil
+	}
+	return wrong
+}
+
 func readAuthorities(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {

@@ -42,7 +42,7 @@ func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change
 //
 // The error is ErrClosed; or config.Problems, where cfg and the overrides do not go
 // together; or that of an address that cannot be bound. Only with ErrIncomplete was
-// something changed.
+// something changed, and the differences are answered as well.
 func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) ([]config.Change, error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -55,18 +55,21 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) ([]co
 	if err != nil || r.DryRun {
 		return next.changes, err
 	}
-	if err := s.adopt(ctx, old, next); err != nil {
+	if err = s.adopt(ctx, old, next); err != nil && !errors.Is(err, ErrIncomplete) {
 		return nil, err
 	}
 	for _, c := range next.changes {
 		s.logChange(c)
 	}
-	s.log.Info().Str("source", r.Source).Int("changes", len(next.changes)).
-		Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
-	s.tellReloaded(next.changes)
 	if r.ResetOverrides {
 		s.tellReset(was.rows)
 	}
+	if err != nil {
+		return next.changes, err
+	}
+	s.log.Info().Str("source", r.Source).Int("changes", len(next.changes)).
+		Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
+	s.tellReloaded(next.changes)
 	return next.changes, nil
 }
 

@@ -19,6 +19,10 @@ const (
 	// firstResolve bounds how long a start waits for names: a name server that does
 	// not answer must not keep the other backends from their clients.
 	firstResolve = 2 * time.Second
+
+	// maxLookups is how many names are looked up side by side: each takes two
+	// descriptors, of which thousands of names would leave none.
+	maxLookups = 32
 )
 
 // resolver keeps the addresses of host names: each is looked up at the start and
@@ -73,8 +77,8 @@ func (r *resolver) retain(st *state) {
 	maps.DeleteFunc(r.names, func(t *proxy.Target, _ *hostname) bool { return !used[t] })
 }
 
-// first looks the new names up, all at the same time, and returns when all have
-// answered or firstResolve is over.
+// first looks the new names up, and returns when all have answered or firstResolve is
+// over. Those that were not reached by then are looked up in the next turn.
 func (r *resolver) first(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstResolve)
 	defer cancel()
@@ -95,22 +99,33 @@ func (r *resolver) run(ctx context.Context) {
 	}
 }
 
-// refreshAll looks up those that are due.
+// refreshAll looks up those that are due, maxLookups at a time, until ctx ends.
 func (r *resolver) refreshAll(ctx context.Context, due func(*hostname) bool) {
 	r.mu.Lock()
 	names := slices.Collect(maps.Values(r.names))
 	r.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, n := range names {
-		wg.Go(func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			if due(n) {
-				r.refresh(ctx, n)
+	queue := make(chan *hostname)
+	var workers sync.WaitGroup
+	for range min(maxLookups, len(names)) {
+		workers.Go(func() {
+			for n := range queue {
+				r.refreshIf(ctx, n, due)
 			}
 		})
 	}
-	wg.Wait()
+	for _, n := range names {
+		queue <- n // a worker whose lookup takes too long gives it up
+	}
+	close(queue)
+	workers.Wait()
+}
+
+func (r *resolver) refreshIf(ctx context.Context, n *hostname, due func(*hostname) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ctx.Err() == nil && due(n) {
+		r.refresh(ctx, n)
+	}
 }
 
 func (r *resolver) refresh(ctx context.Context, n *hostname) {

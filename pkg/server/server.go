@@ -186,8 +186,10 @@ func (s *Server) shutdown(ctx context.Context, drain time.Duration) error {
 	return err
 }
 
-// abort takes down what a failed start has built.
+// abort takes down what a failed start has built. That probes still tend doors of
+// listeners which are gone is no news.
 func (s *Server) abort() {
+	s.stopping.Store(true)
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	s.engine.Shutdown(gone)

@@ -65,10 +65,17 @@ backend = [{ address = %q }]
 // start runs a server until the test ends.
 func start(t *testing.T, c *config.Config) *Server {
 	t.Helper()
+	return startWith(t, c, nil)
+}
+
+// startWith runs a server that takes over sockets.
+func startWith(t *testing.T, c *config.Config, sockets []Socket) *Server {
+	t.Helper()
 	s, err := New(c, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Inherit(sockets)
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(context.Background()) }()
 	select {
@@ -274,6 +281,14 @@ pool = [{ name = "pool", backend = [{ address = "10.0.0.1:1" }] }]
 		if files >= 1024 && uint64(2*b.sessions) < min(files, 1<<30)*3/4 {
 			t.Errorf("limit of %d files: only %d sessions", files, b.sessions)
 		}
+	}
+	named := parse(t, `
+listener = [{ name = "front", listen = [":1"], pool = "pool" }]
+pool = [{ name = "pool", backend = [{ address = "one.example:1" }, { address = "two.example:1" }, { address = "10.0.0.1:1" }] }]
+`)
+	plain, _ := divide(1024, c)
+	if b, err := divide(1024, named); err != nil || b.sessions >= plain.sessions {
+		t.Errorf("with names: %+v, %v; want fewer sessions than %d, for lookups", b, err, plain.sessions)
 	}
 	if _, err := divide(32, c); err == nil || !strings.Contains(err.Error(), "at least") {
 		t.Errorf("limit of 32 files: %v; want an error that says how many are needed", err)

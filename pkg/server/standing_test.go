@@ -104,6 +104,7 @@ func TestSingleWriter(t *testing.T) {
 	p["a"].says(healthcheck.Up, claim(1))
 	p["b"].says(healthcheck.Down, healthcheck.Facts{Role: healthcheck.RoleReplica})
 	awaitWho(t, s, "a")
+	eventually(t, "both have told their roles", func() bool { return len(eventsOf(s, EventRole)) == 2 })
 	if err := ask(s); err != nil {
 		t.Error(err)
 	}

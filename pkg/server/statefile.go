@@ -159,8 +159,8 @@ func (r *savedOverride) addTo(o *overrides) error {
 		return fmt.Errorf("unknown mode %q", r.Mode)
 	case r.Weight != nil && (*r.Weight < 0 || *r.Weight > config.MaxWeight):
 		return fmt.Errorf("weight %d is out of range 0..%d", *r.Weight, config.MaxWeight)
-	case r.MaxConnections != nil && *r.MaxConnections < 0:
-		return fmt.Errorf("max_connections %d is negative", *r.MaxConnections)
+	case r.MaxConnections != nil && (*r.MaxConnections < 0 || *r.MaxConnections > config.MaxConnections):
+		return fmt.Errorf("max_connections %d is out of range 0..%d", *r.MaxConnections, config.MaxConnections)
 	case o.find(r.Pool, r.Backend) != nil:
 		return errors.New("is there twice")
 	case r.Added != nil:
