@@ -30,6 +30,7 @@ type ListenerHistory struct {
 	Sessions  []float32 `json:"sessions" doc:"Sessions that began in the step"`
 	BytesUp   []float32 `json:"bytes_up" doc:"Bytes in the step"`
 	BytesDown []float32 `json:"bytes_down" doc:"Bytes in the step"`
+	Refused   []float32 `json:"refused" doc:"Clients that an access list or a limit reset in the step"`
 }
 
 // BackendHistory are the points of a backend, oldest first.
@@ -86,7 +87,7 @@ func (a *api) history(_ context.Context, in *struct {
 		Pools: map[string]PoolHistory{}, Listeners: map[string]ListenerHistory{},
 	}
 	for _, l := range past.Listeners {
-		out.Listeners[l.Name] = ListenerHistory{l.Active, l.Sessions, l.Up, l.Down}
+		out.Listeners[l.Name] = ListenerHistory{l.Active, l.Sessions, l.Up, l.Down, l.Refused}
 	}
 	for _, p := range past.Pools {
 		backends := map[string]BackendHistory{}
