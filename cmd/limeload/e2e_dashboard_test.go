@@ -125,7 +125,7 @@ func (s *stage) loads(t *testing.T) {
 	b.says("#pools-count", "1 pool, 3 backends")
 	b.says("#events-list", "a is up")
 	b.until("all three have sessions", active("a")+" + "+active("b")+" + "+active("c")+" >= 10")
-	b.until("history is drawn", `document.querySelector("#overview path").getAttribute("d")`)
+	b.until("history is drawn", `document.querySelector("#overview .spark path").getAttribute("d")`)
 	b.until("sessions are listed", `document.querySelectorAll("[data-session]").length >= 10`)
 
 	const sizes = `[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]

@@ -204,6 +204,15 @@ func (s *series) means(ticks int) []float32 {
 // History copies out the points, of all pools or of the one of that name, and of the
 // listeners that lead to them. The error is ErrUnknown.
 func (s *Server) History(pool string) (History, error) {
+	return s.pastOf(pool, true)
+}
+
+// ListenerHistories is History without its pools.
+func (s *Server) ListenerHistories(pool string) (History, error) {
+	return s.pastOf(pool, false)
+}
+
+func (s *Server) pastOf(pool string, backends bool) (History, error) {
 	st, h := s.state.Load(), &s.history
 	if pool != "" && st.pool(pool) == nil {
 		return History{}, fmt.Errorf("pool %q: %w", pool, ErrUnknown)
@@ -217,7 +226,7 @@ func (s *Server) History(pool string) (History, error) {
 		}
 	}
 	for _, p := range st.pools {
-		if pool == "" || p.cfg.Name == pool {
+		if backends && (pool == "" || p.cfg.Name == pool) {
 			out.Pools = append(out.Pools, h.pool(p))
 		}
 	}

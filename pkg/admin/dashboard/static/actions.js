@@ -45,7 +45,7 @@ export class Actions {
     return this.run(
       {
         title: `Make ${b.name} ready?`,
-        words: [b.mode === "maintenance" ? "It gets new sessions after its first good probe." : "It gets new sessions as soon as its probes say that it is up."],
+        words: [b.held ? "It has recovered and waits for a person: it gets new sessions at once." : b.mode === "maintenance" ? "It gets new sessions after its first good probe." : "It gets new sessions as soon as its probes say that it is up."],
         button: "Ready",
         act: () => api.change(pool, b.name, { mode: "ready" }),
       },
