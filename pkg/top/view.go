@@ -2,7 +2,9 @@ package top
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +87,37 @@ func (m *model) process() []line {
 	if points := m.frame.allSessions(); len(points) > 0 {
 		flow = append(flow, span{show.Bars(points, 24, 0), good}, span{" new, 2m", faint})
 	}
-	return []line{head, flow, {{show.Clean(s.Reason), bad}}}
+	return []line{head, flow, m.trouble()}
+}
+
+// trouble is why it is not ready, and who is refused. A second without refusals leaves
+// what there was since the start, so that the line does not flicker.
+func (m *model) trouble() line {
+	var l line
+	if reason := m.frame.status.Reason; reason != "" {
+		l = append(l, span{show.Clean(reason) + "  ", bad})
+	}
+	if m.frame.held > 0 {
+		l = append(l, span{fmt.Sprintf("%d held  ", m.frame.held), poor})
+	}
+	var total uint64
+	now, reasons := 0.0, slices.Sorted(maps.Keys(m.frame.refused))
+	var each []string
+	for _, reason := range reasons {
+		total += m.frame.refused[reason]
+		now += m.rates.refused[reason]
+		each = append(each, fmt.Sprintf("%s %s/s", reason, show.Count(m.rates.refused[reason])))
+	}
+	if total == 0 {
+		return l
+	}
+	look := faint
+	if now > 0 {
+		look = poor
+	}
+	return append(l,
+		span{fmt.Sprintf("refused %s/s, %s in all", show.Count(now), show.Count(float64(total))), look},
+		span{show.Clean("  " + strings.Join(each, "  ")), faint})
 }
 
 // Columns of the backends, besides the name, which has what is left.
@@ -114,7 +146,7 @@ func (m *model) backendLine(r *row, name int) line {
 	f := m.rates.backends[r.Place]
 	l := line{
 		{mark(r.Place == m.backend) + nameOf(r.Place, name) + " ", plain},
-		{show.Pad(r.Health, 9, false) + " ", healthStyle(r)},
+		{show.Pad(healthOf(r), 9, false) + " ", healthStyle(r)},
 		{show.Pad(shortMode(r.Mode), 5, false) + " ", modeStyle(r.Mode)},
 		{fmt.Sprintf("%6d %6s %7s %7s ", r.Active, show.Count(f.sessions), show.Bytes(f.up), show.Bytes(f.down)), plain},
 		{show.Bars(m.frame.newSessions(r.Place), barWidth, 0), good},
@@ -155,11 +187,22 @@ func shortMode(mode string) string {
 	return mode
 }
 
-func healthStyle(r *row) style {
+// healthOf is what probes say, or what its traffic says where that keeps it out.
+func healthOf(r *row) string {
 	switch {
-	case r.Health == "down":
+	case r.Health == "down" || r.Breaker == "" || r.Breaker == "closed":
+		return r.Health
+	case r.Breaker == "open":
+		return "breaker"
+	}
+	return "trying"
+}
+
+func healthStyle(r *row) style {
+	switch healthOf(r) {
+	case "down", "breaker":
 		return bad
-	case r.Health == "up":
+	case "up":
 		return good
 	}
 	return poor
