@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"net"
+	"net/netip"
 
 	"github.com/limeload/limeload/pkg/admin"
 	"github.com/limeload/limeload/pkg/config"
@@ -92,6 +93,7 @@ func configuration(listen string, backends []*backend) (*config.Config, error) {
 	}
 	// The names that the dashboard shows.
 	cfg.Listeners[0].Name, cfg.Listeners[0].Pool, cfg.Pools[0].Name = "demo", "limes", "limes"
+	cfg.Listeners[0].Access.Deny = []netip.Prefix{netip.PrefixFrom(stranger, stranger.BitLen())}
 	return cfg, cfg.Validate()
 }
 

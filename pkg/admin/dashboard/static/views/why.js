@@ -62,7 +62,7 @@ function candidate(c, picked, served) {
     "tr",
     { class: picked ? (served ? "picked" : "would") : null },
     h("th", { scope: "row" }, c.backend, picked ? h("span", { class: "tag" }, served ? "picked" : "would be picked") : null),
-    h("td", {}, h("b", { class: `state ${c.usable ? "up" : "warn"}` }, now), age),
+    h("td", {}, h("b", { class: `state ${c.usable ? "up" : c.health === "down" ? "down" : "warn"}` }, now), age),
     num(c.usable ? c.load.toFixed(2) : "–"),
     num(count(c.active)),
     num(String(c.effective_weight ?? c.weight)),
