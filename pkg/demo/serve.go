@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 
@@ -60,7 +61,7 @@ func serve(backends []*backend, version string) (*front, error) {
 	connections := s.AdminConnections()
 	go func() {
 		defer close(ended)
-		admin.Serve(ctx, ln, h, connections)
+		admin.Serve(ctx, ln, h, connections, io.Discard)
 	}()
 	return &front{s, s.Addr("demo").String(), "http://" + ln.Addr().String() + "/", func() {
 		cancel()
