@@ -309,6 +309,46 @@ backend = [{ name = "a", address = %q }]
 	b.screenshot("refused-phone")
 }
 
+// A flood of refusals is one line among the events, whose count grows, until there was
+// silence; then it is news again. The part of the page is driven by itself: in life that
+// takes ten minutes.
+func (s *stage) episode(t *testing.T) {
+	b := openTab(t, s.url+"/", 1440, 1000, nil)
+	b.says("#link", "Live")
+	eval[any](b, `import("/dashboard/views/events.js").then(({ Events }) => {
+		const list = document.createElement("ol");
+		document.body.append(list); // as the page's own is
+		const events = new Events(list, document.createElement("p"));
+		const begin = Date.parse("2026-03-01T03:00:00Z");
+		const refuse = (id, minute, reason, count) => events.add({
+			id, kind: "refused", listener: "door", new: reason, time: new Date(begin + minute * 60000).toISOString(),
+			refused: { reason, count, client: "10.0.0." + id },
+		});
+		refuse(1, 0, "limit-rate", 5);
+		refuse(2, 1, "limit-rate", 1000);
+		refuse(3, 1, "access-denied", 1);
+		events.add({ id: 4, kind: "health", pool: "p", backend: "b", new: "down", time: new Date(begin + 90000).toISOString() });
+		refuse(5, 2, "limit-rate", 7);
+		refuse(6, 8, "limit-rate", 2);
+		window.told = [...list.children].map((e) => e.querySelector("p").textContent);
+	})`)
+	b.until("it is told", "window.told")
+	told := eval[[]string](b, "told")
+	want := []string{
+		"door refuses clients: limit-rate2 clients, one of them 10.0.0.6",
+		"b is down in p",
+		"door refuses clients: access-deniedclient 10.0.0.3",
+		"door refuses clients: limit-rate1,012 clients, up to ",
+	}
+	same := len(told) == len(want)
+	for i := 0; same && i < len(want); i++ {
+		same = strings.HasPrefix(told[i], want[i])
+	}
+	if !same || !strings.HasSuffix(told[3], ", the latest 10.0.0.5") {
+		t.Errorf("got\n%s\nwant\n%s..., the latest 10.0.0.5", strings.Join(told, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // A backend that fails whoever comes to it is out by its breaker, says until when, and
 // what the breaker did is told.
 func tripped(t *testing.T) {

@@ -39,6 +39,7 @@ func TestDashboard(t *testing.T) {
 	t.Run("reloads are told", func(t *testing.T) { newStage(t, "").reloadsTold(t) })
 	t.Run("the API is lost and found", func(t *testing.T) { newStage(t, "").lostAndFound(t) })
 	t.Run("refused clients", refusedClients)
+	t.Run("refusals that go on are one event", func(t *testing.T) { newStage(t, "").episode(t) })
 	t.Run("breaker", tripped)
 	t.Run("the keyboard reaches everything", func(t *testing.T) { newStage(t, "").everyControl(t) })
 	t.Run("nothing jumps", func(t *testing.T) { newStage(t, "").standsStill(t) })
