@@ -76,7 +76,7 @@ func listBackends(c *call, pool string, asJSON bool) error {
 	if asJSON {
 		return c.writeJSON(rows)
 	}
-	if err := backendTable(rows).Write(c.out); err != nil {
+	if err := c.table(backendTable(rows)); err != nil {
 		return err
 	}
 	return remarkAbsent(c, pools)

@@ -237,7 +237,7 @@ const contrast = `(() => {
 	const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 	while (walker.nextNode()) {
 		const node = walker.currentNode.parentElement;
-		if (!walker.currentNode.data.trim() || !node.checkVisibility() || node.closest(":disabled, .skip, noscript, dialog, option")) continue;
+		if (!walker.currentNode.data.trim() || !node.checkVisibility() || node.closest(":disabled, .skip, noscript, option")) continue;
 		const under = background(node);
 		const [a, b] = [light(over(rgba(getComputedStyle(node).color), under)), light(under)].sort((x, y) => y - x);
 		const ratio = (a + 0.05) / (b + 0.05);

@@ -33,6 +33,16 @@ func TestDashboard(t *testing.T) {
 	t.Run("ten thousand backends", tenThousand)
 	t.Run("token", askedForToken)
 	t.Run("restart", outlives)
+	t.Run("maintenance by click", func(t *testing.T) { newStage(t, "").maintenance(t) })
+	t.Run("kill all sessions of a backend", func(t *testing.T) { newStage(t, "").killAll(t) })
+	t.Run("a new weight moves sessions", func(t *testing.T) { newStage(t, "").weight(t) })
+	t.Run("reloads are told", func(t *testing.T) { newStage(t, "").reloadsTold(t) })
+	t.Run("the API is lost and found", func(t *testing.T) { newStage(t, "").lostAndFound(t) })
+	t.Run("refused clients", refusedClients)
+	t.Run("refusals that go on are one event", func(t *testing.T) { newStage(t, "").episode(t) })
+	t.Run("breaker", tripped)
+	t.Run("the keyboard reaches everything", func(t *testing.T) { newStage(t, "").everyControl(t) })
+	t.Run("nothing jumps", func(t *testing.T) { newStage(t, "").standsStill(t) })
 }
 
 // stage is limeload in front of three backends, with clients that come and go.
@@ -125,7 +135,7 @@ func (s *stage) loads(t *testing.T) {
 	b.says("#pools-count", "1 pool, 3 backends")
 	b.says("#events-list", "a is up")
 	b.until("all three have sessions", active("a")+" + "+active("b")+" + "+active("c")+" >= 10")
-	b.until("history is drawn", `document.querySelector("#overview path").getAttribute("d")`)
+	b.until("history is drawn", `document.querySelector("#overview .spark path").getAttribute("d")`)
 	b.until("sessions are listed", `document.querySelectorAll("[data-session]").length >= 10`)
 
 	const sizes = `[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]

@@ -12,12 +12,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a terminal of 80 columns and 24 lines in which a program runs.
+// terminal is a terminal of 24 lines in which a program runs.
 type terminal struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -32,6 +33,12 @@ type terminal struct {
 // openTop runs limeload top in a terminal.
 func openTop(t *testing.T, socket string, env ...string) *terminal {
 	t.Helper()
+	return openTerminal(t, 80, []string{"top", "--interval", "100ms", "--admin", "unix:" + socket}, env...)
+}
+
+// openTerminal runs limeload with arguments in a terminal of so many columns.
+func openTerminal(t *testing.T, columns uint16, args []string, env ...string) *terminal {
+	t.Helper()
 	program, err := build()
 	if err != nil {
 		t.Fatal(err)
@@ -40,11 +47,11 @@ func openTop(t *testing.T, socket string, env ...string) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := pty.Setsize(end, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+	if err := pty.Setsize(end, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {
 		t.Fatal(err)
 	}
 	x := &terminal{t: t, end: end, own: own, done: make(chan struct{})}
-	x.cmd = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), "top", "--interval", "100ms", "--admin", "unix:"+socket)
+	x.cmd = exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()), args...)
 	x.cmd.Env = append(append(os.Environ(), "TERM=xterm-256color", "GORACE=atexit_sleep_ms=0"), env...)
 	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = own, own, own
 	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -177,5 +184,45 @@ func TestOperatorWatchesWithoutColours(t *testing.T) {
 		if got, want := colour.MatchString(x.written()), env == "NO_COLOR="; got != want {
 			t.Errorf("%q: got colours %v; want %v", env, got, want)
 		}
+	}
+}
+
+// On a narrow terminal results are folded where it helps the reader and no line is longer;
+// what is wrong has a colour, unless the person wants none.
+func TestOperatorHasANarrowTerminal(t *testing.T) {
+	t.Parallel()
+	a := startEcho(t, "a", "127.0.0.1:0")
+	_, o := serveOperated(t, "splice", fmt.Sprintf(operated, a.address, a.address))
+	o.do("PATCH", "/pools/pool/backends/a", `{"mode":"drain"}`)
+	o.do("PATCH", "/pools/pool/backends/b", `{"mode":"drain"}`)
+	for _, c := range []struct {
+		name    string
+		args    []string
+		columns int
+		env     string
+		want    []string // lines
+		colours bool
+	}{
+		{"status", []string{"status"}, 55, "NO_COLOR=", []string{"ready       \x1b[1;31mNO: listener front: pool pool has no usable", "            backend\x1b[m", "    a: mode is drain; b: mode is drain"}, true},
+		{"status without colours", []string{"status"}, 55, "NO_COLOR=1", []string{"ready       NO: listener front: pool pool has no usable", "            backend"}, false},
+		{"status on a terminal that knows none", []string{"status"}, 55, "TERM=dumb", []string{"ready       NO: listener front: pool pool has no usable", "            backend"}, false},
+		{"explain", []string{"explain", "--client", "10.1.2.3"}, 66, "NO_COLOR=", []string{"why      No backend of pool pool is usable: a connection would be", "         reset.", "    mode is drain"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x := openTerminal(t, uint16(c.columns), append(c.args, "--admin", "unix:"+o.socket), c.env)
+			x.cmd.Wait() // by its status it is not ready
+			for _, want := range c.want {
+				x.await(want + "\r\n")
+			}
+			plain := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(x.written(), "")
+			if coloured := plain != x.written(); coloured != c.colours {
+				t.Errorf("got colours %v; want %v:\n%s", coloured, c.colours, x.written())
+			}
+			for _, line := range strings.Split(plain, "\r\n") {
+				if n := utf8.RuneCountInString(line); n > c.columns && !strings.HasPrefix(line, "file ") { // a path is one word
+					t.Errorf("got a line of %d: %s", n, line)
+				}
+			}
+		})
 	}
 }

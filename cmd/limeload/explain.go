@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -18,7 +17,9 @@ func newExplain() *cobra.Command {
 		Use:   "explain [--listener NAME] --client ADDR",
 		Short: "Say which backend a connection would get now, and why",
 		Long: `Say which backend a connection from a client would get now, and why: the algorithm, every
-candidate with its load, and who is out of the question for what reason since when.
+candidate with its load, and who is out of the question for what reason since when. Where
+an access list or a limit is in the client's way, it names the rule, and says whether the
+client would be refused, held until it fits, or queued in the kernel.
 It is the pick itself that answers, without a connection and without taking anybody's
 turn.`,
 		Example: `  limeload explain --listener postgres --client 10.1.2.3`,
@@ -45,7 +46,7 @@ func explain(c *call, listener, from string, asJSON bool) error {
 	case asJSON:
 		return c.writeJSON(e)
 	}
-	return printExplanation(c.out, &e)
+	return c.printExplanation(&e)
 }
 
 // onlyListener checks the name of a listener; an empty one is the only one's.
@@ -63,25 +64,45 @@ func (c *call) onlyListener(name string) (string, error) {
 	return name, err
 }
 
-func printExplanation(w io.Writer, e *client.Explanation) error {
+func (c *call) printExplanation(e *client.Explanation) error {
 	pick := "none"
 	for i := range e.Candidates {
-		if c := &e.Candidates[i]; c.Backend == e.Backend && e.Backend != "" {
-			pick = c.Backend
-			if c.Address != c.Backend {
-				pick += " (" + c.Address + ")"
+		if b := &e.Candidates[i]; b.Backend == e.Backend && e.Backend != "" {
+			pick = b.Backend
+			if b.Address != b.Backend {
+				pick += " (" + b.Address + ")"
 			}
 		}
 	}
 	if e.RefusedBy != "" {
-		fmt.Fprintln(w, show.Clean("refused  "+e.RefusedBy))
-		pick += ", were it not refused"
+		colour := poor // it may still get in
+		if e.Outcome == "refused" {
+			colour = bad
+		}
+		c.fact(c.screen.paint(colour, fmt.Sprintf("%-7s", e.Outcome)), e.RefusedBy)
+		pick += ", were it not " + e.Outcome
 	}
-	fmt.Fprintln(w, show.Clean("pick     "+pick))
-	fmt.Fprintln(w, show.Clean("why      "+e.Reason))
-	fmt.Fprintln(w, show.Clean(fmt.Sprintf("for      client %s of listener %s, pool %s", e.Client, e.Listener, e.Pool)))
-	fmt.Fprintln(w)
-	return candidateTable(e).Write(w)
+	c.fact("pick   ", pick)
+	c.fact("why    ", reasonOf(e))
+	c.fact("for    ", fmt.Sprintf("client %s of listener %s, pool %s", e.Client, e.Listener, e.Pool))
+	fmt.Fprintln(c.out)
+	return c.table(candidateTable(e))
+}
+
+// fact writes a line of an explanation; a long one goes on below its text.
+func (c *call) fact(name, text string) {
+	lines := show.Wrap(show.Clean(text), c.screen.width, factIndent)
+	fmt.Fprint(c.out, name, "  ", strings.TrimPrefix(lines, factIndent))
+}
+
+const factIndent = "         "
+
+// reasonOf is the sentence without what keeps the client out, which has a line of its own.
+func reasonOf(e *client.Explanation) string {
+	if _, why, ok := strings.Cut(e.Reason, "; if it were not: "); ok && e.RefusedBy != "" {
+		return why
+	}
+	return e.Reason
 }
 
 func candidateTable(e *client.Explanation) *show.Table {

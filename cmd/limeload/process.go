@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"os"
@@ -91,7 +92,7 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 	connections := p.AdminConnections()
 	go func() {
 		defer close(ended)
-		if err := admin.Serve(ctx, ln, h, connections); err != nil {
+		if err := admin.Serve(ctx, ln, h, connections, remarks{p.log}); err != nil {
 			p.log.Error().Err(err).Msg("admin API")
 		}
 	}()
@@ -99,6 +100,19 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 		cancel()
 		<-ended
 	}, nil
+}
+
+// remarks are what net/http says of requests: lines of the log, not beside it.
+type remarks struct{ log zerolog.Logger }
+
+// Write implements io.Writer. A client that left is no news; a panic is.
+func (r remarks) Write(line []byte) (int, error) {
+	e := r.log.Debug()
+	if bytes.Contains(line, []byte("panic")) {
+		e = r.log.Error()
+	}
+	e.Str("error", string(bytes.TrimSpace(line))).Msg("admin API request")
+	return len(line), nil
 }
 
 func adminAddress(ln net.Listener) string {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/limeload/limeload/pkg/client"
+	"github.com/limeload/limeload/pkg/show"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -60,6 +61,7 @@ type call struct {
 	args    []string
 	out     io.Writer
 	remarks io.Writer
+	screen  terminal // that out is
 }
 
 // run makes a command's RunE of f.
@@ -75,7 +77,8 @@ func (r *remote) run(f func(*call) error) func(*cobra.Command, []string) error {
 		defer api.Close()
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
-		return statusOf(f(&call{api, ctx, args, c.OutOrStdout(), c.ErrOrStderr()}))
+		out := c.OutOrStdout()
+		return statusOf(f(&call{api, ctx, args, out, c.ErrOrStderr(), terminalOf(out)}))
 	}
 }
 
@@ -103,6 +106,9 @@ func statusOf(err error) error {
 	}
 	return failed(err)
 }
+
+// table writes a table in the width of the screen.
+func (c *call) table(t *show.Table) error { return t.Fit(c.screen.width).Write(c.out) }
 
 // writeJSON writes v for programs.
 func (c *call) writeJSON(v any) error {

@@ -88,7 +88,7 @@ func listSessions(c *call, q client.SessionQuery, asJSON bool) error {
 	if asJSON {
 		return c.writeJSON(page)
 	}
-	if err := sessionTable(page.Sessions).Write(c.out); err != nil {
+	if err := c.table(sessionTable(page.Sessions)); err != nil {
 		return err
 	}
 	if shown := len(page.Sessions); shown < page.Total {

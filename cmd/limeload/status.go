@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -18,7 +17,8 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Say how a running limeload is",
 		Long: `Say how a running limeload is: whether clients can be served, by which listeners and
-pools, and what is wrong with the backends that get no new sessions.
+pools, what is wrong with the backends that get no new sessions, and which clients access
+lists and limits have refused since the start.
 
 Exit status: 0 it is ready, 1 it is not or does not answer, 2 usage.`,
 		Example: `  limeload status
@@ -51,7 +51,7 @@ func status(c *call, asJSON bool) (err error) {
 	if asJSON {
 		err = c.writeJSON(s)
 	} else {
-		err = printStatus(c.out, &s)
+		err = c.printStatus(&s)
 	}
 	if err == nil && !s.Status.Ready {
 		return &exitError{status: exitFailed}
@@ -59,20 +59,25 @@ func status(c *call, asJSON bool) (err error) {
 	return err
 }
 
-func printStatus(w io.Writer, s *statusJSON) error {
-	printProcess(w, &s.Status)
-	fmt.Fprintln(w)
-	if err := listenerTable(s.Listeners).Write(w); err != nil {
-		return err
+func (c *call) printStatus(s *statusJSON) error {
+	c.printProcess(&s.Status)
+	tables := []*show.Table{listenerTable(s.Listeners), poolTable(s.Pools)}
+	if refused := refusedTable(s.Listeners, s.Status.Time); refused != nil {
+		tables = append(tables, refused)
 	}
-	fmt.Fprintln(w)
-	return poolTable(s.Pools).Write(w)
+	for _, t := range tables {
+		fmt.Fprintln(c.out)
+		if err := c.table(t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func printProcess(w io.Writer, s *client.Status) {
-	ready := "yes"
+func (c *call) printProcess(s *client.Status) {
+	ready, colour := "yes", good
 	if !s.Ready {
-		ready = "NO: " + s.Reason
+		ready, colour = "NO: "+s.Reason, bad
 	}
 	sessions := fmt.Sprint(s.Sessions)
 	if s.Limit > 0 {
@@ -89,11 +94,18 @@ func printProcess(w io.Writer, s *client.Status) {
 		{"overrides", overridden(s.Overrides)},
 		{"version", s.Version},
 	} {
-		if line.value != "" {
-			fmt.Fprintf(w, "%-10s  %s\n", line.name, show.Clean(line.value))
+		if line.value == "" {
+			continue
 		}
+		text := strings.TrimPrefix(show.Wrap(show.Clean(line.value), c.screen.width, statusIndent), statusIndent)
+		if line.name == "ready" {
+			text = c.screen.paint(colour, strings.TrimSuffix(text, "\n")) + "\n"
+		}
+		fmt.Fprintf(c.out, "%-10s  %s", line.name, text)
 	}
 }
+
+const statusIndent = "            "
 
 func overridden(n int) string {
 	if n == 0 {

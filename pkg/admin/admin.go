@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -57,7 +59,9 @@ func Handler(s *server.Server, o Options, local bool) (http.Handler, error) {
 
 // Serve answers requests on ln until ctx ends, then ends streams of events and lets the
 // requests under way end for a moment. There are at most so many connections: see crowd.
-func Serve(ctx context.Context, ln net.Listener, h http.Handler, connections int) error {
+// What net/http has to say of requests (a handler that panicked, an answer to somebody who
+// left) goes to remarks, a line at a time.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler, connections int, remarks io.Writer) error {
 	return serve(ctx, &crowd{Listener: ln, most: connections}, &http.Server{
 		Handler:           answering(h),
 		ConnContext:       withGuest,
@@ -66,6 +70,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, connections int
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(remarks, "", 0),
 	})
 }
 

@@ -28,7 +28,7 @@ func TestCrowdPushesOutWhoeverWaitsLongest(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	const most = 3
-	go func() { served <- Serve(ctx, ln, mux, most) }()
+	go func() { served <- Serve(ctx, ln, mux, most, io.Discard) }()
 
 	ask := func(path string) net.Conn {
 		c := connect(t, ln.Addr())

@@ -26,6 +26,7 @@ type Event struct {
 	Old      string    `json:"old,omitempty" doc:"What it was"`
 	New      string    `json:"new,omitempty" doc:"What it is"`
 	Reason   string    `json:"reason,omitempty" doc:"Why, in words for a person"`
+	Refused  *Refused  `json:"refused,omitempty" doc:"Of kind refused: who was, and how many since the last such event"`
 }
 
 const (
@@ -153,8 +154,13 @@ func (s *stream) flush() error {
 }
 
 func newEvent(e *server.Event) Event {
-	return Event{
+	out := Event{
 		ID: e.ID, Time: e.Time, Kind: string(e.Kind), Listener: e.Listener, Pool: e.Pool, Backend: e.Backend,
 		Old: e.Old, New: e.New, Reason: e.Reason,
 	}
+	if e.Refused != nil {
+		r := newRefused(e.Refused)
+		out.Refused = &r
+	}
+	return out
 }

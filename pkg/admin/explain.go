@@ -18,7 +18,8 @@ type Explanation struct {
 	Backend    string      `json:"backend" doc:"The pick; empty if there is none"`
 	Algorithm  string      `json:"algorithm" doc:"Which algorithm of the pool's chain picked"`
 	Reason     string      `json:"reason" doc:"The answer in a sentence"`
-	RefusedBy  string      `json:"refused_by" doc:"The rule or limit that would refuse the client; empty if none"`
+	RefusedBy  string      `json:"refused_by" doc:"The rule or limit that would keep the client out; empty if none"`
+	Outcome    string      `json:"outcome" enum:"served,refused,held,queued" doc:"What becomes of the client: held, it waits unread for a limit; queued, in the kernel, not yet accepted"`
 	Candidates []Candidate `json:"candidates" doc:"Every backend of the pool"`
 }
 
@@ -70,7 +71,7 @@ func (a *api) explain(_ context.Context, in *struct {
 	}
 	out := Explanation{
 		Listener: e.Listener, Pool: e.Pool, Client: in.Client, Backend: e.Backend, Algorithm: e.Algorithm,
-		Reason: e.Reason, RefusedBy: e.RefusedBy, Candidates: make([]Candidate, len(e.Candidates)),
+		Reason: e.Reason, RefusedBy: e.RefusedBy, Outcome: string(e.Outcome), Candidates: make([]Candidate, len(e.Candidates)),
 	}
 	for i := range e.Candidates {
 		out.Candidates[i] = newCandidate(&e.Candidates[i])

@@ -30,6 +30,7 @@ type ListenerHistory struct {
 	Sessions  []float32 `json:"sessions" doc:"Sessions that began in the step"`
 	BytesUp   []float32 `json:"bytes_up" doc:"Bytes in the step"`
 	BytesDown []float32 `json:"bytes_down" doc:"Bytes in the step"`
+	Refused   []float32 `json:"refused" doc:"Clients that an access list or a limit reset in the step"`
 }
 
 // BackendHistory are the points of a backend, oldest first.
@@ -75,20 +76,25 @@ func (a *api) registerHistory(h huma.API) {
 }
 
 func (a *api) history(_ context.Context, in *struct {
-	Pool string `query:"pool" doc:"Only this pool and its listeners"`
+	Pool     string `query:"pool" doc:"Only this pool and its listeners"`
+	Backends bool   `query:"backends" default:"true" doc:"With false, only listeners: the whole at a glance where there are many backends"`
 }) (*body[History], error) {
-	past, err := a.s.History(in.Pool)
+	past := a.s.History
+	if !in.Backends {
+		past = a.s.ListenerHistories
+	}
+	h, err := past(in.Pool)
 	if err != nil {
 		return nil, failure(err)
 	}
 	out := History{
-		Step: server.HistoryStep.Seconds(), End: optionalTime(past.End),
+		Step: server.HistoryStep.Seconds(), End: optionalTime(h.End),
 		Pools: map[string]PoolHistory{}, Listeners: map[string]ListenerHistory{},
 	}
-	for _, l := range past.Listeners {
-		out.Listeners[l.Name] = ListenerHistory{l.Active, l.Sessions, l.Up, l.Down}
+	for _, l := range h.Listeners {
+		out.Listeners[l.Name] = ListenerHistory{l.Active, l.Sessions, l.Up, l.Down, l.Refused}
 	}
-	for _, p := range past.Pools {
+	for _, p := range h.Pools {
 		backends := map[string]BackendHistory{}
 		for _, b := range p.Backends {
 			backends[b.Name] = BackendHistory{b.Active, b.Sessions, b.Up, b.Down, b.Connect, b.Failures}

@@ -172,6 +172,10 @@ func TestHistory(t *testing.T) {
 	if _, front := h.Listeners["front"]; !ok || !front || h.Step != 5 || len(a.Active) != len(a.ConnectMS) {
 		t.Errorf("got %+v; want a and front, every 5 s", h)
 	}
+	h = as[History](t, r, "/api/v1/history?backends=false")
+	if front, ok := h.Listeners["front"]; !ok || front.Refused == nil || len(h.Pools) != 0 {
+		t.Errorf("of listeners: got %+v; want front alone", h)
+	}
 	b, err := json.Marshal(Means{1.5, float32(math.NaN()), 0})
 	if string(b) != "[1.5,null,0]" || err != nil {
 		t.Errorf("means: got %s, %v; want null for what is missing", b, err)

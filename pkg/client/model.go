@@ -42,6 +42,18 @@ type Refusals struct {
 	Refused       map[string]uint64 `json:"refused,omitempty"`
 	RefusedDryRun map[string]uint64 `json:"refused_dry_run,omitempty"`
 	Delayed       map[string]uint64 `json:"delayed,omitempty"`
+	Lately        []Refused         `json:"refused_lately,omitempty"` // the latest that was told of, one of each kind
+}
+
+// Refused is one client that a listener did not let in, and how many there were for the
+// same reason: since the start, or since the event before.
+type Refused struct {
+	Reason string    `json:"reason"`
+	DryRun bool      `json:"dry_run,omitempty"` // it was let in all the same
+	Count  uint64    `json:"count"`
+	Time   time.Time `json:"time"`
+	Client string    `json:"client"`         // IP address, or unix
+	Rule   string    `json:"rule,omitempty"` // of the access list, and where it stands
 }
 
 // Pool is one pool with its backends.
@@ -165,6 +177,7 @@ type Explanation struct {
 	Algorithm  string      `json:"algorithm"`
 	Reason     string      `json:"reason"`
 	RefusedBy  string      `json:"refused_by"`
+	Outcome    string      `json:"outcome"` // served, refused, held, queued
 	Candidates []Candidate `json:"candidates"`
 }
 
@@ -202,6 +215,7 @@ type Event struct {
 	Old      string    `json:"old,omitempty"`
 	New      string    `json:"new,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
+	Refused  *Refused  `json:"refused,omitempty"` // of kind refused
 }
 
 // History is the last ten minutes.
@@ -223,6 +237,7 @@ type ListenerHistory struct {
 	Sessions  []float64 `json:"sessions"`
 	BytesUp   []float64 `json:"bytes_up"`
 	BytesDown []float64 `json:"bytes_down"`
+	Refused   []float64 `json:"refused"`
 }
 
 // BackendHistory are the points of a backend, oldest first.

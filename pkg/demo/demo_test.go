@@ -156,3 +156,13 @@ func TestTwo(t *testing.T) {
 		t.Errorf("both dashboards are at %s", one.dashboard)
 	}
 }
+
+// Somebody whom the access list does not let in shows what that looks like.
+func TestStrangerIsRefused(t *testing.T) {
+	s := start(t)
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.get("api/v1/listeners"), `"client":"127.66.0.7","rule":"deny 127.66.0.7/32`); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never refused: %s", s.get("api/v1/listeners"))
+		}
+	}
+}

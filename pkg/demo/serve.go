@@ -2,7 +2,9 @@ package demo
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/netip"
 
 	"github.com/limeload/limeload/pkg/admin"
 	"github.com/limeload/limeload/pkg/config"
@@ -59,7 +61,7 @@ func serve(backends []*backend, version string) (*front, error) {
 	connections := s.AdminConnections()
 	go func() {
 		defer close(ended)
-		admin.Serve(ctx, ln, h, connections)
+		admin.Serve(ctx, ln, h, connections, io.Discard)
 	}()
 	return &front{s, s.Addr("demo").String(), "http://" + ln.Addr().String() + "/", func() {
 		cancel()
@@ -92,6 +94,7 @@ func configuration(listen string, backends []*backend) (*config.Config, error) {
 	}
 	// The names that the dashboard shows.
 	cfg.Listeners[0].Name, cfg.Listeners[0].Pool, cfg.Pools[0].Name = "demo", "limes", "limes"
+	cfg.Listeners[0].Access.Deny = []netip.Prefix{netip.PrefixFrom(stranger, stranger.BitLen())}
 	return cfg, cfg.Validate()
 }
 

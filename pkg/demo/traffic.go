@@ -7,12 +7,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 // The traffic is a steady mix: sessions that stay and talk, as an application's pool of
-// connections does, and short ones that come, ask once and leave.
+// connections does, and short ones that come, ask once and leave. And a stranger knocks,
+// whom the access list does not let in.
 const (
 	longSessions  = 36
 	shortSessions = 4 // at a time
@@ -26,7 +28,12 @@ const (
 
 	clientPatience = 5 * time.Second
 	comeBackAfter  = 100 * time.Millisecond // when nobody answered
+	strangerPause  = 4 * time.Second        // on average, from one try to the next
 )
+
+// stranger is where that one comes from: this machine, but not the others' address. Where
+// the system has only 127.0.0.1, the stranger stays away.
+var stranger = netip.AddrFrom4([4]byte{127, 66, 0, 7})
 
 // startTraffic runs the clients until ctx ends; Wait waits for their end.
 func startTraffic(ctx context.Context, at string) *sync.WaitGroup {
@@ -37,7 +44,20 @@ func startTraffic(ctx context.Context, at string) *sync.WaitGroup {
 	for range shortSessions {
 		all.Go(func() { repeat(ctx, shortPause, func() error { return visit(ctx, at) }) })
 	}
+	all.Go(func() {
+		for rest(ctx, around(strangerPause)) {
+			knock(ctx, at)
+		}
+	})
 	return &all
+}
+
+// knock is the stranger's try.
+func knock(ctx context.Context, at string) {
+	dialer := net.Dialer{Timeout: clientPatience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(stranger, 0))}
+	if c, err := dialer.DialContext(ctx, "tcp", at); err == nil {
+		c.Close()
+	}
 }
 
 // repeat has sessions one after another.

@@ -16,6 +16,8 @@ type Event struct {
 	Backend  string
 	Old, New string // what changed
 	Reason   string // why, in words for a person
+
+	Refused *Refused // of an EventRefused: who was, and how many since the last one
 }
 
 // EventKind is what an Event is about.
@@ -31,7 +33,7 @@ const (
 	EventOverride EventKind = "override" // a person added, removed or changed a backend, or reset all
 	EventReload   EventKind = "reload"   // a configuration was applied, or refused: Reason has the problems
 	EventListener EventKind = "listener" // a listener was opened, closed, shut or opened again
-	EventRefused  EventKind = "refused"  // a limit or an access list refused clients: Reason has how many
+	EventRefused  EventKind = "refused"  // a limit or an access list refused clients: New is the Refusal, and Refused has how many
 	EventLifetime EventKind = "lifetime" // the process started, or is stopping
 )
 

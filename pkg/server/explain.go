@@ -21,8 +21,19 @@ type Explanation struct {
 	Algorithm      string     // of the pool's chain, the one that picked; "" without a pick
 	Reason         string     // one sentence for a person
 	RefusedBy      string     // what would keep the client from a backend, or from coming in; "" if nothing
+	Outcome        Outcome
 	Candidates     []Candidate
 }
+
+// Outcome is what becomes of a client.
+type Outcome string
+
+const (
+	OutcomeServed  Outcome = "served"  // it gets a backend
+	OutcomeRefused Outcome = "refused" // reset, or refused by the kernel
+	OutcomeHeld    Outcome = "held"    // accepted, but not read from until it fits a limit
+	OutcomeQueued  Outcome = "queued"  // not accepted until a session ends
+)
 
 // Candidate is one backend in an Explanation.
 type Candidate struct {
@@ -48,8 +59,9 @@ type question struct {
 }
 
 // refusals are what can keep a client out before a backend is picked, in the order in
-// which it meets them. Each answers in words, "" if it has nothing against the client.
-var refusals = []func(*question) string{
+// which it meets them. Each answers in words, "" if it has nothing against the client, and
+// what becomes of that one.
+var refusals = []func(*question) (string, Outcome){
 	refusedByStop,
 	refusedByWhenDown,
 	refusedByLimit,
@@ -78,10 +90,8 @@ func (s *Server) Explain(listener string, client netip.Addr) (*Explanation, erro
 	if err != nil {
 		return nil, err
 	}
-	e := &Explanation{
-		Listener: q.listener.cfg.Name, Pool: q.pool.cfg.Name, Client: client,
-		RefusedBy: q.refusedBy(), Candidates: q.candidates(),
-	}
+	e := &Explanation{Listener: q.listener.cfg.Name, Pool: q.pool.cfg.Name, Client: client, Candidates: q.candidates()}
+	e.RefusedBy, e.Outcome = q.refusedBy()
 	if b := q.pick.Backend; b != nil {
 		e.Backend, e.Algorithm = b.Name(), q.pick.Algorithm
 	}
@@ -112,41 +122,47 @@ func (st *state) listenerNames() []string {
 	return names
 }
 
-func (q *question) refusedBy() string {
+func (q *question) refusedBy() (string, Outcome) {
 	for _, refused := range refusals {
-		if why := refused(q); why != "" {
-			return why
+		if why, outcome := refused(q); why != "" {
+			return why, outcome
 		}
 	}
-	return ""
+	switch {
+	case q.pick.Backend != nil:
+		return "", OutcomeServed
+	case q.heldByRate():
+		return "", OutcomeHeld
+	}
+	return "", OutcomeRefused
 }
 
-func refusedByStop(q *question) string {
+func refusedByStop(q *question) (string, Outcome) {
 	if q.s.stopping.Load() {
-		return "the process is stopping"
+		return "the process is stopping", OutcomeRefused
 	}
-	return ""
+	return "", ""
 }
 
-func refusedByWhenDown(q *question) string {
+func refusedByWhenDown(q *question) (string, Outcome) {
 	if q.listener.front.Shut.Load() {
-		return "when_down: the listener does not listen while its pool has no usable backend"
+		return "when_down: the listener does not listen while its pool has no usable backend", OutcomeRefused
 	}
-	return ""
+	return "", ""
 }
 
 // refusedByLimit is not quite a refusal: the client waits until a session ends, or it
 // gives up.
-func refusedByLimit(q *question) string {
+func refusedByLimit(q *question) (string, Outcome) {
 	for _, g := range []struct {
 		whose string
 		*splice.Gate
 	}{{"listener " + q.listener.cfg.Name, &q.listener.front.Gate}, {"the process", &q.s.gate}} {
 		if used, limit := g.Used(), g.Limit(); limit > 0 && used >= limit {
-			return fmt.Sprintf("limit: %s has %d of %d sessions, so the client waits in the kernel's queue", g.whose, used, limit)
+			return fmt.Sprintf("limit: %s has %d of %d sessions, so the client waits in the kernel's queue", g.whose, used, limit), OutcomeQueued
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // candidates says of each backend what is against it.
@@ -260,6 +276,9 @@ func outranked(tier, serving balancer.Tier) string {
 	return "unchecked: not needed while a backend that is up is usable"
 }
 
+// kept says how a client is kept out.
+var kept = map[Outcome]string{OutcomeRefused: "kept out", OutcomeHeld: "held until it fits", OutcomeQueued: "kept out as yet"}
+
 // reason is the answer in a sentence.
 func (q *question) reason(e *Explanation) string {
 	if e.Backend == "" {
@@ -267,7 +286,7 @@ func (q *question) reason(e *Explanation) string {
 	}
 	var b strings.Builder
 	if e.RefusedBy != "" {
-		fmt.Fprintf(&b, "The client is kept out (%s); if it were not: ", e.RefusedBy)
+		fmt.Fprintf(&b, "The client is %s (%s); if it were not: ", kept[e.Outcome], e.RefusedBy)
 	}
 	fmt.Fprintf(&b, "%s picks %s", e.Algorithm, e.Backend)
 	for i := range e.Candidates {

@@ -12,12 +12,35 @@ import (
 
 // refusedByAdmission is an access list or a limit of the listener. One whose action is
 // delay holds the client instead.
-func refusedByAdmission(q *question) string {
+func refusedByAdmission(q *question) (string, Outcome) {
 	name, rule := q.listener.front.Refusal(q.client.Unmap())
-	if name == "" {
-		return ""
+	switch {
+	case name == "":
+		return "", ""
+	case q.delays(name):
+		return name + ": " + rule, OutcomeHeld
 	}
-	return name + ": " + rule
+	return name + ": " + rule, OutcomeRefused
+}
+
+// delays reports whether a client that meets the limit of that name is held, for which
+// there has to be room.
+func (q *question) delays(name string) bool {
+	a := q.listener.front.Conf().Admission
+	if a == nil || q.listener.front.Held() >= a.Hold.Most {
+		return false
+	}
+	switch name {
+	case proxy.LimitConnections.String():
+		return a.All.DelayConnections
+	case proxy.LimitRate.String():
+		return a.All.DelayRate
+	case proxy.LimitSourceConnections.String():
+		return a.Each.DelayConnections
+	case proxy.LimitSourceRate.String():
+		return a.Each.DelayRate
+	}
+	return false
 }
 
 // excludedByRate is the pool's limit on new connections.

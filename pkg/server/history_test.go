@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/limeload/limeload/pkg/proxy"
 	"github.com/limeload/limeload/pkg/testserver"
 	"github.com/limeload/limeload/splice"
 )
@@ -101,6 +102,7 @@ func TestHistoryOfAServer(t *testing.T) {
 listener = [
   { name = "front", listen = ["127.0.0.1:0"], pool = "pool" },
   { name = "back", listen = ["127.0.0.1:0"], pool = "dead" },
+  { name = "shut", listen = ["127.0.0.1:0"], pool = "pool", access = { deny = ["127.0.0.0/8"] } },
 ]
 [[pool]]
 name = "pool"
@@ -124,6 +126,12 @@ backend = [{ name = "x", address = "127.0.0.1:%d" }]
 		}
 		return s.Snapshot().Listeners[1].Ended[splice.ReasonConnectFailed] > 0
 	})
+	eventually(t, "a client that the access list denies is counted", func() bool {
+		if c, err := net.Dial("tcp", s.Addr("shut").String()); err == nil {
+			c.Close()
+		}
+		return s.Snapshot().Listeners[2].Refused[proxy.AccessDenied] > 0
+	})
 	eventually(t, "what went each way is counted", func() bool {
 		l := s.Snapshot().Listeners[0]
 		return l.Up >= 12 && l.Down >= 12
@@ -132,8 +140,8 @@ backend = [{ name = "x", address = "127.0.0.1:%d" }]
 	s.history.record(at, s.readings())
 
 	h, err := s.History("")
-	if err != nil || len(h.Pools) != 2 || len(h.Listeners) != 2 || h.Points != 2 || !h.End.Equal(at) {
-		t.Fatalf("got %+v, %v; want two points of two pools and two listeners", h, err)
+	if err != nil || len(h.Pools) != 2 || len(h.Listeners) != 3 || h.Points != 2 || !h.End.Equal(at) {
+		t.Fatalf("got %+v, %v; want two points of two pools and three listeners", h, err)
 	}
 	front, a, x := h.Listeners[0], h.Pools[0].Backends[0], h.Pools[1].Backends[0]
 	if front.Active[1] != 3 || front.Sessions[1] != 3 || front.Up[1] < 12 || front.Down[1] < 12 {
@@ -142,12 +150,19 @@ backend = [{ name = "x", address = "127.0.0.1:%d" }]
 	if a.Active[1] != 3 || a.Sessions[1] != 3 || a.Up[1] < 12 || a.Failures[1] != 0 || !(a.Connect[1] > 0) {
 		t.Errorf("a: got %+v; want three sessions and the time of their connects", a)
 	}
+	if shut := h.Listeners[2]; shut.Refused[1] == 0 || shut.Sessions[1] != 0 || front.Refused[1] != 0 {
+		t.Errorf("shut: got %+v; want refused clients and no session", shut)
+	}
 	if x.Sessions[1] != 0 || x.Failures[1] == 0 || !math.IsNaN(float64(x.Connect[1])) {
 		t.Errorf("x: got %+v; want failures and no connect", x)
 	}
 	h, err = s.History("dead")
 	if err != nil || len(h.Pools) != 1 || h.Pools[0].Name != "dead" || len(h.Listeners) != 1 || h.Listeners[0].Name != "back" {
 		t.Errorf("of one pool: got %+v, %v; want it and its listener", h, err)
+	}
+	h, err = s.ListenerHistories("")
+	if err != nil || len(h.Pools) != 0 || len(h.Listeners) != 3 {
+		t.Errorf("of listeners: got %+v, %v; want all of them and no pool", h, err)
 	}
 }
 

@@ -73,12 +73,67 @@ limits = { source = { connections = 1 } }`)
 	eventually(t, "the event", func() bool {
 		events, _ := s.Events(0)
 		for _, e := range events {
-			if e.Kind == EventRefused && e.Listener == "front" && strings.HasPrefix(e.Reason, "limit-source-connections: ") && strings.Contains(e.Reason, "127.0.0.1") {
-				return true
+			if e.Kind == EventRefused && e.Listener == "front" && e.New == "limit-source-connections" && strings.Contains(e.Reason, "127.0.0.1") {
+				return e.Refused.Count > 0 && e.Refused.ClientText() == "127.0.0.1"
 			}
 		}
 		return false
 	})
+	eventually(t, "all of them in a snapshot", func() bool {
+		lately := s.Snapshot().Listeners[0].Lately
+		return len(lately) == 1 && lately[0].Refusal == proxy.LimitSourceConnections && lately[0].Count == 3 && lately[0].ClientText() == "127.0.0.1"
+	})
+}
+
+// Of each kind of refusal the latest is kept, with its rule, as long as its listener is.
+func TestRefusedLately(t *testing.T) {
+	s := limited(t, `access = { deny = ["127.0.0.0/8"] }`)
+	if lately := s.Snapshot().Listeners[0].Lately; len(lately) != 0 {
+		t.Errorf("at first: got %+v; want none", lately)
+	}
+	ask(s)
+	var one []Refused
+	eventually(t, "it is told", func() bool {
+		one = s.Snapshot().Listeners[0].Lately
+		return len(one) == 1
+	})
+	if want := "deny 127.0.0.0/8 (test.toml:6)"; one[0].Refusal != proxy.AccessDenied || one[0].Rule != want || one[0].DryRun {
+		t.Errorf("got %+v; want access-denied by %s", one[0], want)
+	}
+	s.lately.forget(func(l *proxy.Listener) bool { return l.Name == "front" })
+	if lately := s.Snapshot().Listeners[0].Lately; len(lately) != 0 {
+		t.Errorf("of a listener that is gone: got %+v; want none", lately)
+	}
+}
+
+// What becomes of a client depends on the limit that it meets, and on the limit's action.
+func TestExplainedOutcome(t *testing.T) {
+	for _, c := range []struct {
+		name, tables string
+		want         Outcome
+		reason       string
+	}{
+		{"nothing is against it", "", OutcomeServed, "picks"},
+		{"access list", `access = { allow = ["127.0.0.1/32"] }`, OutcomeRefused, "kept out (access-denied: "},
+		{"refuse", `limits = { connections = 1 }`, OutcomeRefused, "kept out (limit-connections: "},
+		{"delay", `limits = { connections = 1, action = "delay" }`, OutcomeHeld, "held until it fits (limit-connections: "},
+		{"delay of a source", `limits = { source = { connections = 1, action = "delay" } }`, OutcomeHeld, "held until it fits (limit-source-connections: "},
+		{"in a dry run", `limits = { connections = 1, dry_run = true }`, OutcomeServed, "picks"},
+		{"the kernel's queue", "max_connections = 1", OutcomeQueued, "kept out as yet (limit: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := limited(t, c.tables)
+			hold(t, s, "tcp", s.Addr("front").String(), 1)
+			client := netip.MustParseAddr("127.0.0.1")
+			if c.name == "access list" {
+				client = client.Next()
+			}
+			e, err := s.Explain("front", client)
+			if err != nil || e.Outcome != c.want || !strings.Contains(e.Reason, c.reason) {
+				t.Errorf("got %s, %q, %v; want %s, %q", e.Outcome, e.Reason, err, c.want, c.reason)
+			}
+		})
+	}
 }
 
 // An explanation names the rule, and the backends that are above their rate.
@@ -171,15 +226,18 @@ func TestRefusalsAreToldInTurns(t *testing.T) {
 		met    uint64
 		rest   bool
 		counts []uint64
+		event  uint64 // 0: none
 	}{
-		{"nothing", 0, 0, false, nil},
-		{"the first", time.Second, 7, false, []uint64{7}},
-		{"a moment later", 2 * time.Second, 100, false, nil},
-		{"still", 5 * time.Second, 100, false, nil},
-		{"after the pause", 6 * time.Second, 1, false, []uint64{201}},
-		{"no more", 20 * time.Second, 0, false, nil},
-		{"another", 21 * time.Second, 2, false, []uint64{2}},
-		{"the rest", 22 * time.Second, 3, true, []uint64{3}},
+		{"nothing", 0, 0, false, nil, 0},
+		{"the first", time.Second, 7, false, []uint64{7}, 7},
+		{"a moment later", 2 * time.Second, 100, false, nil, 0},
+		{"still", 5 * time.Second, 100, false, nil, 0},
+		{"after the pause", 6 * time.Second, 1, false, []uint64{201}, 0},
+		{"no more", 20 * time.Second, 0, false, nil, 0},
+		{"another", 21 * time.Second, 2, false, []uint64{2}, 0},
+		{"after the pause of events", 61 * time.Second, 1, false, []uint64{1}, 204},
+		{"once more", 67 * time.Second, 2, false, []uint64{2}, 0},
+		{"the rest", 68 * time.Second, 3, true, []uint64{3}, 5},
 	} {
 		l.Refused[proxy.LimitRate].Add(step.met)
 		var counts []uint64
@@ -188,13 +246,16 @@ func TestRefusalsAreToldInTurns(t *testing.T) {
 				t.Errorf("%s: told of %v", step.name, n)
 			}
 			counts = append(counts, n.count)
+			if n.event != step.event {
+				t.Errorf("%s: an event of %d; want of %d", step.name, n.event, step.event)
+			}
 		}
 		if !slices.Equal(counts, step.counts) {
 			t.Errorf("%s: told of %v; want %v", step.name, counts, step.counts)
 		}
 	}
 	l.DryRun[proxy.LimitRate].Add(1)
-	if due := told.due(l, start.Add(23*time.Second), false); len(due) != 1 || !due[0].dryRun {
+	if due := told.due(l, start.Add(69*time.Second), false); len(due) != 1 || !due[0].dryRun {
 		t.Errorf("a dry run is told of as %v; want on its own", due)
 	}
 }

@@ -2,9 +2,7 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"maps"
-	"net/netip"
 	"time"
 
 	"github.com/limeload/limeload/pkg/proxy"
@@ -13,33 +11,51 @@ import (
 const (
 	// refusedEvery is how often refusals are looked at, and refusedPause how long a
 	// listener is silent about one kind after it was told: a flood of clients makes a
-	// line each few seconds.
-	refusedEvery = time.Second
-	refusedPause = 5 * time.Second
+	// line each few seconds, and an event a minute, since a flood of events would push
+	// out those of a night's other troubles.
+	refusedEvery      = time.Second
+	refusedPause      = 5 * time.Second
+	refusedEventPause = time.Minute
 )
 
-// tally is what was told of one listener's refusals, without and with dry run.
+// tally is what was told of one listener's refusals, without and with dry run, in lines
+// and in events.
 type tally struct {
-	counts [2][proxy.NumRefusals]uint64
-	next   [2][proxy.NumRefusals]time.Time
+	lines, events [2][proxy.NumRefusals]account
 }
 
-// news is how many clients met a refusal since it was told last.
+// account is up to which count something was told, and when it may be told again.
+type account struct {
+	count uint64
+	next  time.Time
+}
+
+// due answers how many there are to tell of now, 0 if it is too early, and takes them for
+// told.
+func (a *account) due(count uint64, now time.Time, pause time.Duration, all bool) uint64 {
+	n := count - a.count
+	if n == 0 || !all && now.Before(a.next) {
+		return 0
+	}
+	a.count, a.next = count, now.Add(pause)
+	return n
+}
+
+// news is how many clients met a refusal since it was told last: in a line, and in an
+// event, of which there may be none yet.
 type news struct {
-	refusal proxy.Refusal
-	dryRun  bool
-	count   uint64
+	refusal      proxy.Refusal
+	dryRun       bool
+	count, event uint64
 }
 
 // due answers what is to be told of a listener now: what is not told yet, unless the
-// same was told a moment ago; or all there is.
+// same was told a moment ago; or all there is. An event comes only with a line.
 func (t *tally) due(l *proxy.Listener, now time.Time, all bool) (due []news) {
 	for _, r := range proxy.Refusals() {
 		for i, count := range [...]uint64{l.Refused[r].Load(), l.DryRun[r].Load()} {
-			n := count - t.counts[i][r]
-			if n > 0 && (all || !now.Before(t.next[i][r])) {
-				t.counts[i][r], t.next[i][r] = count, now.Add(refusedPause)
-				due = append(due, news{r, i == 1, n})
+			if n := t.lines[i][r].due(count, now, refusedPause, all); n > 0 {
+				due = append(due, news{r, i == 1, n, t.events[i][r].due(count, now, refusedEventPause, all)})
 			}
 		}
 	}
@@ -65,7 +81,9 @@ func (s *Server) runRefused(ctx context.Context) {
 // tellRefused tells of what is due, or of all there is.
 func (s *Server) tellRefused(all map[*proxy.Listener]*tally, now time.Time, rest bool) {
 	st := s.state.Load()
-	maps.DeleteFunc(all, func(l *proxy.Listener, _ *tally) bool { return st.listener(l.Name) == nil })
+	gone := func(l *proxy.Listener) bool { return st.listener(l.Name) == nil }
+	maps.DeleteFunc(all, func(l *proxy.Listener, _ *tally) bool { return gone(l) })
+	s.lately.forget(gone)
 	for _, l := range st.listeners {
 		if all[l.front] == nil {
 			all[l.front] = &tally{}
@@ -76,33 +94,22 @@ func (s *Server) tellRefused(all map[*proxy.Listener]*tally, now time.Time, rest
 	}
 }
 
-// tell writes a line and publishes an event.
+// tell writes a line, keeps it for who looks, and publishes an event if one is due.
 func (s *Server) tell(l *proxy.Listener, n news) {
-	client, rule := l.Example(n.refusal, n.dryRun), ""
+	m := Refused{Refusal: n.refusal, DryRun: n.dryRun, At: time.Now(), Client: l.Example(n.refusal, n.dryRun)}
 	if a := l.Conf().Admission; n.refusal == proxy.AccessDenied && a != nil && a.Access != nil {
-		rule = a.Access.Rule(client)
+		m.Rule = a.Access.Rule(m.Client)
 	}
+	s.lately.note(l, m)
+
 	e := s.log.Warn().Str("listener", l.Name).Str("reason", n.refusal.String()).Uint64("count", n.count).
-		Str("client", clientText(client)).Bool("dry_run", n.dryRun)
-	if rule != "" {
-		e.Str("rule", rule)
+		Str("client", m.ClientText()).Bool("dry_run", n.dryRun)
+	if m.Rule != "" {
+		e.Str("rule", m.Rule)
 	}
 	e.Msg("refused")
-
-	what := fmt.Sprintf("%s: %d, one of them %s", n.refusal, n.count, clientText(client))
-	if rule != "" {
-		what += " (" + rule + ")"
+	if n.event > 0 {
+		m.Count = n.event
+		s.publish(Event{Kind: EventRefused, Listener: l.Name, New: n.refusal.String(), Reason: m.words(), Refused: &m})
 	}
-	if n.dryRun {
-		what += ", dry run"
-	}
-	s.publish(Event{Kind: EventRefused, Listener: l.Name, Reason: what})
-}
-
-// clientText is a client as the session's line has it.
-func clientText(a netip.Addr) string {
-	if !a.IsValid() {
-		return "unix"
-	}
-	return a.String()
 }

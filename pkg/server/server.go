@@ -42,6 +42,7 @@ type Server struct {
 	leaving leaving
 	events  eventLog
 	history history
+	lately  refusedLately
 	numbers atomic.Uint32 // of listeners, given out for the IDs of sessions
 	ear     *ear
 

@@ -66,6 +66,7 @@ type ListenerSnapshot struct {
 	Refused [NumRefusals]uint64 // clients that were reset, by Refusal
 	DryRun  [NumRefusals]uint64 // that would have been, but for a dry run
 	Delayed [NumRefusals]uint64 // that were held, by the limit that they met first
+	Lately  []Refused           // one client of each kind of Refused and DryRun, the latest that was told of
 }
 
 // PoolSnapshot is one pool. Its counts are those of the backends, removed ones too.
@@ -145,7 +146,9 @@ func (s *Server) snapshotInto(snap *Snapshot, pause func()) bool {
 	}
 	snap.Listeners = snap.Listeners[:0]
 	for _, l := range st.listeners {
-		snap.Listeners = append(snap.Listeners, l.snapshot())
+		one := l.snapshot()
+		one.Lately = s.lately.of(l.front)
+		snap.Listeners = append(snap.Listeners, one)
 	}
 	snap.Pools = sized(snap.Pools, len(st.pools))
 	for i, p := range st.pools {

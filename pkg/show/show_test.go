@@ -124,6 +124,67 @@ größer-2  1234567  down\a
 	}
 }
 
+// On a narrow screen the last column goes below, and then the longest texts are cut: no
+// line is longer, and no number is cut.
+func TestTableFits(t *testing.T) {
+	table := NewTable("NAME", "ADDRESS", ">ACTIVE", "NOTE")
+	table.Row("postgres-primary-01", "10.0.0.11:5432", "7", "health is down: connection refused")
+	table.Row("pg-2", "10.0.0.12:5432", "1234567")
+	for _, c := range []struct {
+		width int
+		want  string
+	}{
+		{0, `NAME                 ADDRESS          ACTIVE  NOTE
+postgres-primary-01  10.0.0.11:5432        7  health is down: connection refused
+pg-2                 10.0.0.12:5432  1234567
+`},
+		{60, `NAME                 ADDRESS          ACTIVE
+postgres-primary-01  10.0.0.11:5432        7
+    health is down: connection refused
+pg-2                 10.0.0.12:5432  1234567
+`},
+		{36, `NAME          ADDRESS         ACTIVE
+postgr…ry-01  10.0.0…1:5432        7
+    health is down: connection
+    refused
+pg-2          10.0.0…2:5432  1234567
+`},
+		{10, `NAME      ADDRESS    ACTIVE
+post…-01  10.0…432        7
+    health
+    is
+    down:
+    connection
+    refused
+pg-2      10.0…432  1234567
+`},
+	} {
+		var b strings.Builder
+		table.Fit(c.width).Write(&b)
+		if b.String() != c.want {
+			t.Errorf("%d wide: got\n%swant\n%s", c.width, b.String(), c.want)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		text, indent string
+		width        int
+		want         string
+	}{
+		{"", "  ", 10, ""},
+		{"one two", "", 0, "one two\n"},
+		{"one two three", "", 7, "one two\nthree\n"},
+		{"one two three", "  ", 9, "  one two\n  three\n"},
+		{"a-word-that-is-too-long b", " ", 5, " a-word-that-is-too-long\n b\n"},
+	} {
+		if got := Wrap(c.text, c.width, c.indent); got != c.want {
+			t.Errorf("%q in %d: got %q; want %q", c.text, c.width, got, c.want)
+		}
+	}
+}
+
 func TestBars(t *testing.T) {
 	for _, c := range []struct {
 		name   string

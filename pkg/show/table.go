@@ -12,6 +12,7 @@ type Table struct {
 	columns []string
 	right   []bool
 	rows    [][]string
+	fit     int // width of the lines; 0 = whatever they take
 }
 
 // NewTable makes a table of these columns. Numbers stand at the right edge of one whose
@@ -39,14 +40,48 @@ func (t *Table) Row(cells ...string) {
 	t.rows = append(t.rows, row)
 }
 
+// Fit makes lines at most width characters long, as far as that is possible, for a screen
+// on which they would be folded; 0 is no bound. Where they are too long, the last column
+// goes to lines of its own below its row, and of the others the longest texts are cut.
+func (t *Table) Fit(width int) *Table {
+	t.fit = width
+	return t
+}
+
 // Write writes the table. A last column without any text is left out, unless there are no
 // rows at all.
 func (t *Table) Write(w io.Writer) error {
-	widths := make([]int, len(t.columns))
+	widths, shown := t.widths()
+	below := false // the last column
+	if t.fit > 0 && total(widths[:shown]) > t.fit {
+		if below = shown == len(t.columns) && shown > 1; below {
+			shown--
+		}
+		t.shrink(widths[:shown])
+	}
+	b := bufio.NewWriter(w)
+	for i, row := range append([][]string{t.columns}, t.rows...) {
+		b.WriteString(t.line(row[:shown], widths))
+		if last := row[len(row)-1]; below && last != "" && i > 0 {
+			b.WriteString(Wrap(last, t.fit, noteIndent))
+		}
+	}
+	return b.Flush()
+}
+
+const (
+	gap        = 2      // between columns
+	leastCell  = 8      // to which a text is cut at most
+	noteIndent = "    " // of what stands below its row
+)
+
+// widths are those of the columns, and how many of these are shown.
+func (t *Table) widths() (widths []int, shown int) {
+	widths = make([]int, len(t.columns))
 	for i, c := range t.columns {
 		widths[i] = utf8.RuneCountInString(c)
 	}
-	shown := len(t.columns)
+	shown = len(t.columns)
 	if len(t.rows) > 0 {
 		shown--
 	}
@@ -58,17 +93,41 @@ func (t *Table) Write(w io.Writer) error {
 			shown = len(t.columns)
 		}
 	}
-	b := bufio.NewWriter(w)
-	for _, row := range append([][]string{t.columns}, t.rows...) {
-		var line strings.Builder
-		for i, cell := range row[:shown] {
-			if i > 0 {
-				line.WriteString("  ")
-			}
-			line.WriteString(Pad(cell, widths[i], t.right[i]))
-		}
-		b.WriteString(strings.TrimRight(line.String(), " "))
-		b.WriteByte('\n')
+	return widths, shown
+}
+
+// total is how long a line of columns is.
+func total(widths []int) int {
+	sum := gap * (len(widths) - 1)
+	for _, w := range widths {
+		sum += w
 	}
-	return b.Flush()
+	return sum
+}
+
+// shrink takes from the widest column of text until the line fits. Numbers stay whole.
+func (t *Table) shrink(widths []int) {
+	for over := total(widths) - t.fit; over > 0; over-- {
+		widest := -1
+		for i, w := range widths {
+			if !t.right[i] && w > leastCell && (widest < 0 || w > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+func (t *Table) line(cells []string, widths []int) string {
+	var line strings.Builder
+	for i, cell := range cells {
+		if i > 0 {
+			line.WriteString(strings.Repeat(" ", gap))
+		}
+		line.WriteString(Pad(CutMiddle(cell, widths[i]), widths[i], t.right[i]))
+	}
+	return strings.TrimRight(line.String(), " ") + "\n"
 }

@@ -43,6 +43,47 @@ func CutFront(s string, width int) string {
 	return "…" + string(r[len(r)-width+1:])
 }
 
+// CutMiddle is Cut that keeps both ends, where a name has its kind and its number.
+func CutMiddle(s string, width int) string {
+	r := []rune(s)
+	switch {
+	case width <= 0:
+		return ""
+	case len(r) <= width:
+		return s
+	}
+	front := width / 2
+	return string(r[:front]) + "…" + string(r[len(r)-(width-front-1):])
+}
+
+// Wrap is text in lines of at most width characters, each of which begins with indent and
+// ends with a line feed. A word that is longer has a line of its own. With a width of 0
+// it is one line.
+func Wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	used := 0 // of the line under way; 0 before its first word
+	for _, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+			b.WriteString(indent)
+			used = utf8.RuneCountInString(indent)
+		case width > 0 && used+1+n > width:
+			b.WriteString("\n" + indent)
+			used = utf8.RuneCountInString(indent)
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	if used > 0 {
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 // Pad is s in exactly width characters, cut or with spaces behind it; before it where
 // right is set.
 func Pad(s string, width int, right bool) string {

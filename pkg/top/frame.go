@@ -13,6 +13,8 @@ type frame struct {
 	at       time.Time
 	status   client.Status
 	rows     []row
+	refused  map[string]uint64 // clients since the start, of all listeners, by reason
+	held     int               // clients that wait for a limit
 	sessions client.Sessions
 	history  *client.History // nil where there was none yet
 }
@@ -47,6 +49,11 @@ func poll(ctx context.Context, api *client.Client, w wanted, last *frame) (*fram
 	if f.status, err = api.Status(ctx); err != nil {
 		return nil, err
 	}
+	listeners, err := api.Listeners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.countRefused(listeners)
 	pools, err := api.Pools(ctx)
 	if err != nil {
 		return nil, err
@@ -74,6 +81,18 @@ func poll(ctx context.Context, api *client.Client, w wanted, last *frame) (*fram
 	return f, nil
 }
 
+// countRefused adds up whom listeners did not let in. Who would have been refused, but
+// for a dry run, is in.
+func (f *frame) countRefused(listeners []client.Listener) {
+	f.refused = map[string]uint64{}
+	for i := range listeners {
+		f.held += listeners[i].Held
+		for reason, n := range listeners[i].Refused {
+			f.refused[reason] += n
+		}
+	}
+}
+
 // lastHistory is the history of last while no newer one is due.
 func lastHistory(last *frame, now time.Time) *client.History {
 	if last == nil || last.history == nil || last.history.End == nil {
@@ -92,18 +111,24 @@ type flow struct{ sessions, up, down float64 }
 type rates struct {
 	total    flow
 	backends map[client.Place]flow
+	refused  map[string]float64 // clients, by reason; without those of none
 }
 
 // ratesOf compares two frames. What was not in the first one, or has begun to count again
 // because the process was restarted, has no flow yet.
 func ratesOf(before, now *frame) rates {
-	r := rates{backends: map[client.Place]flow{}}
+	r := rates{backends: map[client.Place]flow{}, refused: map[string]float64{}}
 	if before == nil || !before.status.Started.Equal(now.status.Started) {
 		return r
 	}
 	took := now.at.Sub(before.at).Seconds()
 	if took <= 0 {
 		return r
+	}
+	for reason, n := range now.refused {
+		if since(before.refused[reason], n) > 0 {
+			r.refused[reason] = since(before.refused[reason], n) / took
+		}
 	}
 	was := make(map[client.Place]*row, len(before.rows))
 	for i := range before.rows {

@@ -54,6 +54,46 @@ func (m *model) text() string {
 	return b.String()
 }
 
+// Who is refused, and why, stands below what is moved, also beside why it is not ready.
+func TestTrouble(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		before, after map[string]uint64
+		held          int
+		reason, want  string
+	}{
+		{"nothing", nil, nil, 0, "", ""},
+		{"not ready", nil, nil, 0, "pool pg has no usable backend", "pool pg has no usable backend"},
+		{"refused", map[string]uint64{"limit-rate": 10}, map[string]uint64{"limit-rate": 30, "access-denied": 4}, 0, "",
+			"refused 12/s, 34 in all  access-denied 2/s  limit-rate 10/s"},
+		{"not any more", map[string]uint64{"limit-rate": 3}, map[string]uint64{"limit-rate": 3}, 0, "", "refused 0/s, 3 in all"},
+		{"held", nil, nil, 7, "", "7 held"},
+		{"all of it", map[string]uint64{}, map[string]uint64{"limit-rate": 1500}, 2, "pool pg has no usable backend",
+			"pool pg has no usable backend  2 held  refused 750/s, 1.5k in all  limit-rate 750/s"},
+	} {
+		m := newModel(t.Context(), nil, time.Second)
+		first, second := sample(1, 0), sample(1, 0)
+		first.refused, second.refused, second.held, second.status.Reason = c.before, c.after, c.held, c.reason
+		second.at = first.at.Add(2 * time.Second)
+		m.take(polled{frame: first})
+		m.take(polled{frame: second})
+		if got := strings.TrimRight(m.trouble().text(), " "); got != c.want {
+			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// A backend that its breaker keeps out is not shown as well, whatever probes say.
+func TestHealthOfABackend(t *testing.T) {
+	for _, c := range []struct{ health, breaker, want string }{
+		{"up", "closed", "up"}, {"up", "", "up"}, {"up", "open", "breaker"}, {"up", "half-open", "trying"}, {"down", "open", "down"},
+	} {
+		if got := healthOf(&row{Backend: client.Backend{Health: c.health, Breaker: c.breaker}}); got != c.want {
+			t.Errorf("%s, breaker %s: got %s; want %s", c.health, c.breaker, got, c.want)
+		}
+	}
+}
+
 func press(t *testing.T, m *model, keys ...string) {
 	t.Helper()
 	for _, k := range keys {
@@ -83,6 +123,29 @@ q quit  tab switch  d drain  r ready  m maintenance  k kill  enter only  o order
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// On a narrow terminal columns give way as a whole: no number is cut.
+func TestScreenOfANarrowTerminal(t *testing.T) {
+	m := shown(t, 2, 1)
+	for _, c := range []struct {
+		width          int
+		backends, last string // headings
+	}{
+		{80, "  BACKENDS 2          HEALTH    MODE  ACTIVE  NEW/S    UP/S  DOWN/S LAST MINUTE", "DOWN"},
+		{60, "  BACKENDS 2   HEALTH    MODE  ACTIVE  NEW/S    UP/S  DOWN/S", "UP"},
+		{50, "  BACKENDS 2         HEALTH    MODE  ACTIVE  NEW/S", "AGE"},
+		{20, "  BACKENDS 2  ", ""},
+	} {
+		m.width, m.height = c.width, 14
+		lines := strings.Split(m.text(), "\n")
+		if got := lines[3]; strings.TrimRight(got, " ") != strings.TrimRight(c.backends, " ") {
+			t.Errorf("%d wide: got %q; want %q", c.width, got, c.backends)
+		}
+		if got := lines[8]; c.last != "" && !strings.HasSuffix(got, " "+c.last) {
+			t.Errorf("%d wide: got sessions %q; want %s last", c.width, got, c.last)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package top
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,40 +87,119 @@ func (m *model) process() []line {
 	if points := m.frame.allSessions(); len(points) > 0 {
 		flow = append(flow, span{show.Bars(points, 24, 0), good}, span{" new, 2m", faint})
 	}
-	return []line{head, flow, {{show.Clean(s.Reason), bad}}}
+	return []line{head, flow, m.trouble()}
 }
 
-// Columns of the backends, besides the name, which has what is left.
+// trouble is why it is not ready, and who is refused. A second without refusals leaves
+// what there was since the start, so that the line does not flicker.
+func (m *model) trouble() line {
+	var l line
+	if reason := m.frame.status.Reason; reason != "" {
+		l = append(l, span{show.Clean(reason) + "  ", bad})
+	}
+	if m.frame.held > 0 {
+		l = append(l, span{fmt.Sprintf("%d held  ", m.frame.held), poor})
+	}
+	var total uint64
+	now, reasons := 0.0, slices.Sorted(maps.Keys(m.frame.refused))
+	var each []string
+	for _, reason := range reasons {
+		total += m.frame.refused[reason]
+		if n := m.rates.refused[reason]; n > 0 {
+			now += n
+			each = append(each, fmt.Sprintf("%s %s/s", reason, show.Count(n)))
+		}
+	}
+	if total == 0 {
+		return l
+	}
+	look := faint
+	if now > 0 {
+		look = poor
+	}
+	return append(l,
+		span{fmt.Sprintf("refused %s/s, %s in all", show.Count(now), show.Count(float64(total))), look},
+		span{show.Clean("  " + strings.Join(each, "  ")), faint})
+}
+
+// column is one of a table, besides those of names, which have what is left.
+type column struct {
+	title string
+	width int
+	right bool // numbers
+}
+
 const (
-	backendRest = 1 + 9 + 1 + 5 + 1 + 6 + 1 + 6 + 1 + 7 + 1 + 7 + 1 + barWidth
-	barWidth    = 12 // points of five seconds
-	leastName   = 12
+	markWidth = 2
+	barWidth  = 12 // points of five seconds
+	leastName = 12
 )
+
+var backendColumns = []column{
+	{"HEALTH", 9, false}, {"MODE", 5, false}, {"ACTIVE", 6, true}, {"NEW/S", 6, true},
+	{"UP/S", 7, true}, {"DOWN/S", 7, true}, {"LAST MINUTE", barWidth, false},
+}
+
+var sessionColumns = []column{
+	{"STATE", 7, false}, {"AGE", 7, true}, {"IDLE", 7, true}, {"UP", 8, true}, {"DOWN", 8, true},
+}
+
+// fitting are the columns that fit beside so many of names, and the width of each of these:
+// a number that is cut would be another one, so the last columns give way as a whole.
+func fitting(all []column, names, width int) (columns []column, name int) {
+	for n := len(all); ; n-- {
+		rest := width - markWidth
+		for _, c := range all[:n] {
+			rest -= c.width + 1
+		}
+		if name = (rest - (names - 1)) / names; name >= leastName || n == 0 {
+			return all[:n], max(leastName, name)
+		}
+	}
+}
+
+// titles are the headings of columns, each after a space.
+func titles(columns []column) string {
+	var b strings.Builder
+	for _, c := range columns {
+		b.WriteString(" " + show.Pad(c.title, c.width, c.right))
+	}
+	return b.String()
+}
+
+// cells are spans in the widths of columns; those that have none are left out.
+func cells(columns []column, spans ...span) line {
+	var l line
+	for i, c := range columns {
+		l = append(l, span{" " + show.Pad(spans[i].text, c.width, c.right), spans[i].style})
+	}
+	return l
+}
 
 // backendLines are the heading and n backends around the selected one.
 func (m *model) backendLines(n int) []line {
-	name := max(leastName, m.width-backendRest-2)
+	columns, name := fitting(backendColumns, 1, m.width)
 	all := m.frame.rows
 	title := fmt.Sprintf("BACKENDS %d", len(all))
-	head := fmt.Sprintf("  %s %-9s %-5s %6s %6s %7s %7s %s", show.Pad(title, name, false),
-		"HEALTH", "MODE", "ACTIVE", "NEW/S", "UP/S", "DOWN/S", "LAST MINUTE")
-	lines := []line{heading(head, m.focus == backends)}
+	lines := []line{heading("  "+show.Pad(title, name, false)+titles(columns), m.focus == backends)}
 	from := window(m.backendAt(), len(all), n)
 	for i := from; i < from+n; i++ {
-		lines = append(lines, m.backendLine(&all[i], name))
+		lines = append(lines, m.backendLine(&all[i], columns, name))
 	}
 	return lines
 }
 
-func (m *model) backendLine(r *row, name int) line {
+func (m *model) backendLine(r *row, columns []column, name int) line {
 	f := m.rates.backends[r.Place]
-	l := line{
-		{mark(r.Place == m.backend) + nameOf(r.Place, name) + " ", plain},
-		{show.Pad(r.Health, 9, false) + " ", healthStyle(r)},
-		{show.Pad(shortMode(r.Mode), 5, false) + " ", modeStyle(r.Mode)},
-		{fmt.Sprintf("%6d %6s %7s %7s ", r.Active, show.Count(f.sessions), show.Bytes(f.up), show.Bytes(f.down)), plain},
-		{show.Bars(m.frame.newSessions(r.Place), barWidth, 0), good},
-	}
+	l := append(line{{mark(r.Place == m.backend) + nameOf(r.Place, name), plain}}, cells(columns,
+		span{healthOf(r), healthStyle(r)},
+		span{shortMode(r.Mode), modeStyle(r.Mode)},
+		span{strconv.FormatInt(r.Active, 10), plain},
+		span{show.Count(f.sessions), plain},
+		span{show.Bytes(f.up), plain},
+		span{show.Bytes(f.down), plain},
+		span{show.Bars(m.frame.newSessions(r.Place), barWidth, 0), good},
+	)...)
 	if r.Place == m.backend && m.focus == backends {
 		return l.in(chosen)
 	}
@@ -155,11 +236,22 @@ func shortMode(mode string) string {
 	return mode
 }
 
-func healthStyle(r *row) style {
+// healthOf is what probes say, or what its traffic says where that keeps it out.
+func healthOf(r *row) string {
 	switch {
-	case r.Health == "down":
+	case r.Health == "down" || r.Breaker == "" || r.Breaker == "closed":
+		return r.Health
+	case r.Breaker == "open":
+		return "breaker"
+	}
+	return "trying"
+}
+
+func healthStyle(r *row) style {
+	switch healthOf(r) {
+	case "down", "breaker":
 		return bad
-	case r.Health == "up":
+	case "up":
 		return good
 	}
 	return poor
@@ -199,28 +291,30 @@ func (m *model) sessionLines(n int) []line {
 	if m.only != (client.Place{}) {
 		title += " of " + show.Clean(m.only.String())
 	}
-	wide := max(leastName, (m.width-2-sessionRest)/2)
-	head := fmt.Sprintf("  %s %s %-7s %7s %7s %8s %8s", show.Pad(title, wide, false), show.Pad("BACKEND", wide, false),
-		"STATE", "AGE", "IDLE", "UP", "DOWN")
+	columns, wide := fitting(sessionColumns, 2, m.width)
+	head := "  " + show.Pad(title, wide, false) + " " + show.Pad("BACKEND", wide, false) + titles(columns)
 	if len(title) > wide { // it takes the place of the next heading
-		head = fmt.Sprintf("  %s %-7s %7s %7s %8s %8s", show.Pad(title, 2*wide+1, false), "STATE", "AGE", "IDLE", "UP", "DOWN")
+		head = "  " + show.Pad(title, 2*wide+1, false) + titles(columns)
 	}
 	lines := []line{heading(head, m.focus == sessions)}
 	from := window(m.sessionAt(), len(all), n)
 	for i := from; i < from+n; i++ {
-		lines = append(lines, m.sessionLine(&all[i], wide))
+		lines = append(lines, m.sessionLine(&all[i], columns, wide))
 	}
 	return lines
 }
 
-// sessionRest are the columns of sessions besides client and backend.
-const sessionRest = 1 + 1 + 7 + 1 + 7 + 1 + 7 + 1 + 8 + 1 + 8
-
-func (m *model) sessionLine(s *client.Session, wide int) line {
-	l := line{{fmt.Sprintf("%s%s %s %-7s %7s %7s %8s %8s", mark(s.ID == m.session && m.focus == sessions),
-		show.Pad(show.Clean(clientOf(s)), wide, false), nameOf(client.Place{Pool: s.Pool, Backend: s.Backend}, wide), s.State,
-		show.Seconds(s.Age), show.Seconds(s.Idle), show.Bytes(float64(s.BytesUp)), show.Bytes(float64(s.BytesDown))), plain}}
-	if s.ID == m.session && m.focus == sessions {
+func (m *model) sessionLine(s *client.Session, columns []column, wide int) line {
+	selected := s.ID == m.session && m.focus == sessions
+	at := client.Place{Pool: s.Pool, Backend: s.Backend}
+	l := append(line{{mark(selected) + show.Pad(show.Clean(clientOf(s)), wide, false) + " " + nameOf(at, wide), plain}}, cells(columns,
+		span{s.State, plain},
+		span{show.Seconds(s.Age), plain},
+		span{show.Seconds(s.Idle), plain},
+		span{show.Bytes(float64(s.BytesUp)), plain},
+		span{show.Bytes(float64(s.BytesDown)), plain},
+	)...)
+	if selected {
 		return l.in(chosen)
 	}
 	return l

@@ -45,7 +45,7 @@ export class Actions {
     return this.run(
       {
         title: `Make ${b.name} ready?`,
-        words: [b.mode === "maintenance" ? "It gets new sessions after its first good probe." : "It gets new sessions as soon as its probes say that it is up."],
+        words: [b.held ? "It has recovered and waits for a person: it gets new sessions at once." : b.mode === "maintenance" ? "It gets new sessions after its first good probe." : "It gets new sessions as soon as its probes say that it is up."],
         button: "Ready",
         act: () => api.change(pool, b.name, { mode: "ready" }),
       },
@@ -72,7 +72,7 @@ export class Actions {
     return this.run(
       {
         title: `Kill the sessions of ${b.name}?`,
-        words: [`${capital(live(b))} will be cut at once: clients see a reset connection. New clients may still come to it${b.mode === "ready" ? "; drain it first if they should not" : ""}.`],
+        words: [`${b.active === 0 ? "It has none now; those that come until you confirm" : capital(live(b))} will be cut at once: clients see a reset connection. New clients may still come to it${b.mode === "ready" ? "; drain it first if they should not" : ""}.`],
         button: "Kill sessions",
         danger: true,
         act: async () => ({ killed } = await api.killAll(pool, b.name)),

@@ -80,7 +80,7 @@ const query = (values) => new URLSearchParams(Object.entries(values).filter(([, 
 export const status = () => json("GET", "status");
 export const listeners = () => json("GET", "listeners");
 export const pools = () => json("GET", "pools");
-export const history = (pool) => json("GET", `history?${query({ pool })}`);
+export const history = (what) => json("GET", `history?${query(what)}`);
 export const sessions = (filter) => json("GET", `sessions?${query(filter)}`);
 export const explain = (listener, client) => json("GET", `explain?${query({ listener, client })}`);
 

@@ -3,7 +3,7 @@
 //   events   a stream that stays open; each event also brings the next look forward
 //   look     status, listeners, pools, sessions: every 2 s, less often where the
 //            answers are large, never while the tab is hidden
-//   history  every 5 s, for the pools that are open
+//   history  every 5 s: of the listeners, and of the pools that are open
 //
 // When limeload does not answer the page says so, keeps what it showed, and tries again
 // until it does. When it asks for a token, so does the page.
@@ -19,6 +19,7 @@ import { Events } from "./views/events.js";
 import { Listeners } from "./views/listeners.js";
 import { Overview } from "./views/overview.js";
 import { Pools } from "./views/pools.js";
+import { Refusals } from "./views/refusals.js";
 import { Sessions } from "./views/sessions.js";
 import { Why } from "./views/why.js";
 
@@ -51,6 +52,11 @@ const overview = new Overview($("overview"));
 const listeners = new Listeners($("listeners-list"));
 const events = new Events($("events-list"), $("events-empty"));
 const why = new Why($("why-form"), $("why-listener"), $("why-client"), $("why-answer"));
+const refusals = new Refusals($("refusals-list"), $("refusals-count"), (listener, client) => {
+  why.askAbout(listener, client);
+  $("why").scrollIntoView();
+  $("why-client").focus({ preventScroll: true });
+});
 
 // done tells what an action did and looks at once.
 let toastTimer;
@@ -103,6 +109,7 @@ function show() {
   overview.update(model);
   pools.update(model);
   listeners.update(model);
+  refusals.update(model);
   why.update(model);
   details.update();
   const { status } = model;
@@ -214,9 +221,8 @@ async function remembering() {
 
 async function recall() {
   const size = model.pools.reduce((n, p) => n + p.backends.length, 0);
-  const open = pools.openPools();
-  const asked = size <= wholeHistory ? [undefined] : open.length > 0 ? open.slice(0, 8) : [model.pools[0]?.name];
-  for (const name of asked) model.learn(await api.history(name));
+  const asked = size <= wholeHistory ? [{}] : [{ backends: false }, ...pools.openPools().slice(0, 8).map((pool) => ({ pool }))];
+  for (const what of asked) model.learn(await api.history(what));
   show();
 }
 
@@ -233,7 +239,7 @@ function theme(next) {
     root.dataset.theme = chosen;
     localStorage.setItem("limeload-theme", chosen);
   }
-  text($("theme"), `Theme: ${chosen}`);
+  text($("theme").lastElementChild, chosen);
 }
 $("theme").addEventListener("click", () => theme(true));
 $("reload").addEventListener("click", () => actions.reload());

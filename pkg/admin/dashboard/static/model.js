@@ -15,7 +15,6 @@ export class Model {
     this.step = 5; // seconds from one point of a history to the next
     this.samples = new Map(); // counts by name, for rates
     this.trails = new Map(); // active sessions of pools, for those without history
-    this.totals = []; // live sessions, likewise
     this.trailAt = 0;
   }
 
@@ -30,39 +29,43 @@ export class Model {
       seen.add(name);
       this.sample(name, counts, now);
     };
-    for (const l of listeners) note(listenerKey(l.name), l);
+    const traffic = ({ sessions, bytes_up, bytes_down }) => ({ sessions, up: bytes_up, down: bytes_down });
+    for (const l of listeners) {
+      note(listenerKey(l.name), traffic(l));
+      note(endedKey(l.name), l.reasons);
+      for (const { key, counts } of refusalKinds(l)) note(key, counts);
+    }
     for (const p of this.pools) {
-      note(poolKey(p.name), p);
-      for (const b of p.backends) note(backendKey(p.name, b.name), b);
+      note(poolKey(p.name), traffic(p));
+      for (const b of p.backends) note(backendKey(p.name, b.name), traffic(b));
     }
     for (const name of this.samples.keys()) if (!seen.has(name)) this.samples.delete(name);
     this.extendTrails(now);
     return restarted;
   }
 
-  sample(name, { sessions, bytes_up, bytes_down }, now) {
+  // sample keeps counts, of which there may be new ones each time.
+  sample(name, counts, now) {
     let kept = this.samples.get(name);
-    const last = kept?.at(-1);
-    if (!kept || last.sessions > sessions) this.samples.set(name, (kept = [])); // new, or counting from zero again
-    kept.push({ at: now, sessions, up: bytes_up, down: bytes_down });
+    const last = kept?.at(-1).counts;
+    const fell = last && Object.entries(last).some(([what, n]) => (counts[what] ?? 0) < n);
+    if (!kept || fell) this.samples.set(name, (kept = [])); // new, or counting from zero again
+    kept.push({ at: now, counts });
     while (kept.length > 2 && now - kept[1].at >= window) kept.shift();
   }
 
-  // rates are per second; null until there are two samples.
-  rates(key) {
-    const kept = this.samples.get(key);
-    if (!kept || kept.length < 2) return { sessions: null, up: null, down: null };
-    const first = kept[0];
-    const last = kept.at(-1);
+  // rates are those of the counts of a name, per second; none until there are two samples.
+  rates(name) {
+    const kept = this.samples.get(name);
+    if (!kept || kept.length < 2) return {};
+    const [first, last] = [kept[0], kept.at(-1)];
     const seconds = (last.at - first.at) / 1000;
-    const per = (name) => Math.max(0, last[name] - first[name]) / seconds;
-    return { sessions: per("sessions"), up: per("up"), down: per("down") };
+    return Object.fromEntries(Object.entries(last.counts).map(([what, n]) => [what, (n - (first.counts[what] ?? 0)) / seconds]));
   }
 
   extendTrails(now) {
     if (now - this.trailAt < trailStep) return;
     this.trailAt = now;
-    this.totals = [...this.totals, this.status.sessions].slice(-trailPoints);
     for (const p of this.pools) {
       const trail = this.trails.get(p.name) ?? [];
       trail.push(p.active);
@@ -103,12 +106,9 @@ export class Model {
     return this.listenerHistory[name]?.[what] ?? [];
   }
 
-  // totalTrail is that of all listeners together. Where there are so many backends that
-  // the page has not asked for all of it, there is only what it has seen of sessions.
+  // totalTrail is that of all listeners together.
   totalTrail(what) {
-    const all = this.listeners.map((l) => this.listenerTrail(what, l.name));
-    if (all.every((one) => one.length > 0)) return sum(all);
-    return what === "active" ? this.totals : [];
+    return sum(this.listeners.map((l) => this.listenerTrail(what, l.name)));
   }
 
   // connect is a backend's latest mean time to connect, in milliseconds, or null.
@@ -118,14 +118,33 @@ export class Model {
 }
 
 export const listenerKey = (name) => `l ${name}`;
+export const endedKey = (name) => `e ${name}`; // sessions that ended, by reason
 export const poolKey = (name) => `p ${name}`;
 export const backendKey = (pool, name) => `b ${pool} ${name}`;
 
-// summed adds up what the API tells only of backends.
+// refusalKinds are what can happen to a client that a listener does not simply let in, with
+// how many there were by reason and the name of their rates.
+export function refusalKinds(l) {
+  return [
+    { word: "refused", style: "warn", counts: l.refused, key: `r ${l.name}` },
+    { word: "held", style: "drain", counts: l.delayed, key: `h ${l.name}` },
+    { word: "dry run", style: "plain", counts: l.refused_dry_run, key: `d ${l.name}` },
+  ];
+}
+
+// total adds up numbers; null when there are none.
+export function total(numbers) {
+  const known = numbers.filter((n) => n !== null && n !== undefined);
+  return known.length === 0 ? null : known.reduce((sum, n) => sum + n, 0);
+}
+
+// summed adds up what the API tells only of backends. Those that are leaving have sessions,
+// but no traffic that counts for the pool's.
 function summed(pool) {
-  const total = { active: 0, sessions: 0, bytes_up: 0, bytes_down: 0 };
-  for (const b of pool.backends) for (const name in total) total[name] += b[name];
-  return { ...pool, ...total };
+  const sums = { active: 0, sessions: 0, bytes_up: 0, bytes_down: 0 };
+  for (const b of pool.backends) for (const name in sums) sums[name] += b[name];
+  for (const b of pool.leaving ?? []) sums.active += b.active;
+  return { ...pool, ...sums };
 }
 
 // sum adds series point by point, aligned at their newest.
@@ -141,6 +160,7 @@ function sum(series) {
 // state is the one word for what a person, probes and traffic say of a backend, and the
 // class of its colour.
 export function state(b) {
+  if (b.mode === "removed") return { word: "removed", style: "drain" };
   if (b.mode === "maintenance") return { word: "maintenance", style: "maint" };
   if (b.mode === "drain") return { word: b.active > 0 ? "draining" : "drained", style: "drain" };
   if (b.health === "down") return { word: "down", style: "down" };
@@ -149,6 +169,7 @@ export function state(b) {
   if (b.breaker === "half-open") return { word: "trying", style: "warn" };
   if (b.health === "unchecked") return { word: "unchecked", style: "warn" };
   if (b.max_connections > 0 && b.active >= b.max_connections) return { word: "full", style: "warn" };
+  if (b.held) return { word: "waits for you", style: "warn" };
   if (b.excluded) return { word: "left out", style: "warn" };
   return { word: b.backup ? "standby" : "up", style: "up" };
 }

@@ -51,7 +51,8 @@ const most = 24; // wedges that can still be told apart
 const summed = 12; // wedges in which more than that are summed up
 
 // Slice is a lime cut open: a wedge for each backend in the colour of its state, filled
-// from the middle as far as it has sessions. Above 24 backends the wedges are shared out
+// from the middle as far as its load says: that of its sessions, or all of it where it is
+// down, so that it cannot be overlooked. Above 24 backends the wedges are shared out
 // to the states by how frequent they are; a state that is there at all has one.
 export class Slice {
   constructor() {
@@ -85,7 +86,7 @@ function byState(backends) {
   const parts = [];
   for (const [state, n] of [...counts].sort((a, b) => a[1] - b[1])) {
     const share = Math.max(1, Math.round((summed * n) / backends.length));
-    for (let i = 0; i < share; i++) parts.push({ state, load: state === "up" ? 1 : 0 });
+    for (let i = 0; i < share; i++) parts.push({ state, load: state === "up" || state === "down" ? 1 : 0 });
   }
   return parts.slice(0, summed);
 }

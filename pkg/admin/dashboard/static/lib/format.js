@@ -41,7 +41,7 @@ export function speed(n) {
 
 // both is the speed in the two directions.
 export function both({ up, down }) {
-  return up === null ? none : `${speed(up)}, ${speed(down)}`;
+  return up === undefined ? none : `${speed(up)}, ${speed(down)}`;
 }
 
 // milliseconds of a duration in milliseconds.
@@ -68,6 +68,11 @@ export function since(timestamp, now = Date.now()) {
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
   return `${Math.floor(seconds / 86400)} d`;
+}
+
+// until is the time from now to a timestamp.
+export function until(timestamp, now = Date.now()) {
+  return duration(Math.ceil((Date.parse(timestamp) - now) / 1000));
 }
 
 // clock is the time of day, with the date if that is not today's.

@@ -3,7 +3,7 @@
 import { h, text, attribute } from "../lib/dom.js";
 import { Sparkline } from "../lib/chart.js";
 import { drawer } from "../lib/dialog.js";
-import { bytes, clock, count, duration, milliseconds, none, rate, speed } from "../lib/format.js";
+import { bytes, clock, count, duration, milliseconds, none, plural, rate, speed } from "../lib/format.js";
 import { state } from "../model.js";
 import { tagsOf, weight, words } from "./pools.js";
 
@@ -78,7 +78,7 @@ class Panel {
     text(this.words, words(b));
     for (const [mode, button] of Object.entries(this.modes)) {
       attribute(button, "aria-pressed", String(b.mode === mode));
-      button.disabled = b.mode === mode;
+      button.disabled = b.mode === mode && !(mode === "ready" && b.held); // a person lets it in
     }
     const series = model.series(this.pool, b.name);
     for (const chart of this.charts) chart.update(series, model.step);
@@ -104,11 +104,11 @@ function facts(pool, b) {
     ["Usable", b.usable ? "yes" : `no${b.excluded ? `: ${b.excluded}` : ""}`],
     ["Health", health],
     ["Last probe", [b.probe, b.reason].filter(Boolean).join(": ")],
-    ["Breaker", b.breaker ?? ""],
+    ["Breaker", breaker(b)],
     ["Role", b.role ?? ""],
     ["Lag", b.lag_seconds ? duration(b.lag_seconds) : b.lag_bytes ? bytes(b.lag_bytes) : ""],
     ["Timeline", b.timeline ? String(b.timeline) : ""],
-    ["Version", b.version ?? ""],
+    ["Version", b.server_version ?? ""],
     ["Tags", tagsOf(b).join(", ")],
     ["Weight", weight(b)],
     ["Sessions now", b.max_connections > 0 ? `${count(b.active)} of at most ${count(b.max_connections)}` : count(b.active)],
@@ -116,6 +116,11 @@ function facts(pool, b) {
     ["Connects", `${count(b.dials)}, of which ${count(b.dial_failures)} failed`],
     ["Bytes", `${bytes(b.bytes_up)} up, ${bytes(b.bytes_down)} down`],
   ];
+}
+
+function breaker(b) {
+  const open = b.breaker === "open" && b.breaker_until ? `, until ${clock(b.breaker_until)}` : "";
+  return `${b.breaker ?? ""}${open}${b.ejections > 0 ? `; opened ${plural(b.ejections, "time")}` : ""}`;
 }
 
 class Chart {

@@ -3,7 +3,7 @@
 import { h, text } from "../lib/dom.js";
 import { Slice, Sparkline } from "../lib/chart.js";
 import { count, rate, speed } from "../lib/format.js";
-import { listenerKey, state } from "../model.js";
+import { listenerKey, refusalKinds, state, total } from "../model.js";
 
 export class Overview {
   constructor(root) {
@@ -11,23 +11,22 @@ export class Overview {
     this.fresh = new Tile("New per second");
     this.up = new Tile("To backends");
     this.down = new Tile("To clients");
+    this.refused = new Tile("Refused per second");
     this.backends = new Tile("Backends usable", false);
     this.slice = new Slice();
     this.backends.node.append(this.slice.node);
-    root.append(this.active.node, this.fresh.node, this.up.node, this.down.node, this.backends.node);
+    root.append(this.backends.node, this.active.node, this.fresh.node, this.up.node, this.down.node, this.refused.node);
   }
 
   update(model) {
-    const total = { sessions: null, up: null, down: null };
-    for (const l of model.listeners) {
-      const one = model.rates(listenerKey(l.name));
-      for (const name in total) if (one[name] !== null) total[name] += one[name];
-    }
+    const rates = model.listeners.map((l) => model.rates(listenerKey(l.name)));
+    const sum = (name) => total(rates.map((one) => one[name]));
     const limit = model.status.limit > 0 ? `of ${count(model.status.limit)} at most` : "";
     this.active.update(count(model.status.sessions), limit, model.totalTrail("active"));
-    this.fresh.update(rate(total.sessions), "", model.totalTrail("sessions"));
-    this.up.update(speed(total.up), "", model.totalTrail("bytes_up"));
-    this.down.update(speed(total.down), "", model.totalTrail("bytes_down"));
+    this.fresh.update(rate(sum("sessions")), "", model.totalTrail("sessions"));
+    this.up.update(speed(sum("up")), "", model.totalTrail("bytes_up"));
+    this.down.update(speed(sum("down")), "", model.totalTrail("bytes_down"));
+    this.showRefused(model);
     let usable = 0;
     let all = 0;
     for (const p of model.pools) {
@@ -35,8 +34,19 @@ export class Overview {
       all += p.backends.length;
     }
     this.backends.update(count(usable), `of ${count(all)}${model.status.ready ? ", ready for clients" : `: ${model.status.reason ?? "not ready"}`}`);
-    this.slice.update(model.pools.flatMap((p) => p.backends.map((b) => ({ state: state(b).style, load: state(b).style === "up" ? 1 : 0 }))));
+    this.slice.update(model.pools.flatMap((p) => p.backends.map((b) => ({ state: state(b).style, load: ["up", "down"].includes(state(b).style) ? 1 : 0 }))));
     this.backends.node.classList.toggle("bad", !model.status.ready);
+  }
+
+  // showRefused counts nothing of dry runs: these clients are let in.
+  showRefused(model) {
+    const kinds = model.listeners.map((l) => refusalKinds(l)[0]);
+    const now = total(kinds.flatMap(({ key }) => Object.values(model.rates(key)))) ?? 0;
+    const held = total(model.listeners.map((l) => l.held));
+    const ever = total(kinds.flatMap(({ counts }) => Object.values(counts))) ?? 0;
+    const remark = held > 0 ? `${count(held)} held now` : `${count(ever)} since start`;
+    this.refused.update(rate(now), remark, model.totalTrail("refused"));
+    this.refused.node.classList.toggle("some", held > 0 || now > 0);
   }
 }
 

@@ -2,12 +2,13 @@
 
 import { h, text, attribute, hidden, List } from "../lib/dom.js";
 import { Slice, Sparkline } from "../lib/chart.js";
-import { both, bytes, count, milliseconds, plural, rate, since } from "../lib/format.js";
+import { both, bytes, count, milliseconds, plural, rate, since, until } from "../lib/format.js";
 import { backendKey, poolKey, state } from "../model.js";
 
 const openAtFirst = 60; // backends in all, up to which every pool starts open
 const openWhenFound = 200; // backends that a filter found, up to which their pools open
 const roomy = 12; // pools up to which cards have room
+const compactFrom = 16; // backends of a pool from which its rows are single lines
 const page = 100; // rows of a pool before one asks for more
 
 export class Pools {
@@ -29,14 +30,23 @@ export class Pools {
     const all = model.pools.reduce((n, p) => n + p.backends.length, 0);
     this.small = all <= openAtFirst;
     const shown = model.pools
-      .map((p) => ({ ...p, shown: p.backends.filter((b) => this.matches(p, b, words)) }))
+      .map((p) => ({ ...p, shown: [...p.backends, ...(p.leaving ?? [])].filter((b) => this.matches(p, b, words)) }))
       .filter((p) => p.shown.length > 0 || !narrowed);
     this.found = narrowed && shown.reduce((n, p) => n + p.shown.length, 0) <= openWhenFound;
     this.root.classList.toggle("dense", model.pools.length > roomy);
     this.list.update(shown);
+    this.count(model.pools);
     text(this.counted, `${plural(model.pools.length, "pool")}, ${plural(all, "backend")}`);
     hidden(this.empty, shown.length > 0);
     text(this.empty, this.show.value === "trouble" && words === "" ? "Every backend is usable. Nothing to see here, and that is good." : "No backend matches. Clear the filter to see all of them.");
+  }
+
+  // count says in the choices how many each of them shows.
+  count(pools) {
+    const all = pools.flatMap((p) => p.backends);
+    const [, trouble, override] = this.show.options;
+    text(trouble, `Not usable (${count(all.filter((b) => !b.usable).length)})`);
+    text(override, `Changed by hand (${count(all.filter((b) => b.override).length)})`);
   }
 
   matches(pool, b, words) {
@@ -66,13 +76,15 @@ class Pool {
     Object.assign(this, { name, all, limit: page });
     this.slice = new Slice();
     this.usable = h("p", { class: "soft" });
+    this.problem = h("p", { class: "problem", hidden: true });
+    this.add = h("button", { type: "button", class: "quiet add", "aria-label": `Add a backend to ${name}`, onclick: () => all.tools.actions.add(name) }, "Add backend");
     this.toggle = h("button", { type: "button", class: "fold", onclick: () => all.toggle(name) }, name);
     this.active = h("dd");
     this.fresh = h("dd");
     this.traffic = h("dd");
     this.spark = new Sparkline();
     this.rows = h("tbody", { role: "rowgroup" });
-    this.list = new List(this.rows, (b) => b.name, (b) => new Row(name, b.name, all.tools));
+    this.list = new List(this.rows, (b) => `${b.mode === "removed"} ${b.name}`, (b) => new Row(name, b.name, all.tools));
     this.more = h("button", { type: "button", class: "quiet more", onclick: () => this.showMore() });
     this.body = h(
       "div",
@@ -90,8 +102,9 @@ class Pool {
         h("div", { class: "name" }, h("h3", {}, this.toggle), this.usable),
         h("dl", { class: "facts" }, fact("sessions", this.active), fact("new/s", this.fresh), fact("up, down", this.traffic)),
         this.spark.node,
-        h("button", { type: "button", class: "quiet add", "aria-label": `Add a backend to ${name}`, onclick: () => all.tools.actions.add(name) }, "Add backend"),
+        this.add,
       ),
+      this.problem,
       this.body,
     );
   }
@@ -105,9 +118,13 @@ class Pool {
     const { model } = this.all;
     const most = Math.max(1, ...p.backends.map((b) => b.active));
     const rates = model.rates(poolKey(p.name));
-    this.slice.update(p.backends.map((b) => ({ state: state(b).style, load: b.active / most })));
-    text(this.usable, `${count(p.usable)} of ${count(p.backends.length)} usable`);
-    this.node.classList.toggle("bad", p.usable === 0);
+    this.slice.update(p.backends.map((b) => ({ state: state(b).style, load: state(b).style === "down" ? 1 : b.active / most })));
+    text(this.usable, standing(p));
+    text(this.problem, problem(p));
+    hidden(this.problem, problem(p) === "");
+    hidden(this.add, Boolean(p.removed));
+    this.node.classList.toggle("bad", p.usable < p.quorum || p.usable === 0);
+    this.node.classList.toggle("compact", p.backends.length >= compactFrom);
     text(this.active, count(p.active));
     text(this.fresh, rate(rates.sessions));
     text(this.traffic, both(rates));
@@ -121,6 +138,21 @@ class Pool {
     hidden(this.more, rest <= 0);
     text(this.more, `Show ${Math.min(page, rest)} more of ${count(rest)}`);
   }
+}
+
+// standing is how many backends serve, and what is wrong with the others.
+function standing(p) {
+  if (p.removed) return "removed from the configuration; its last sessions live";
+  const others = new Map();
+  for (const b of p.backends) if (!b.usable) others.set(state(b).word, (others.get(state(b).word) ?? 0) + 1);
+  const needed = p.quorum > 1 ? ` (${count(p.quorum)} needed)` : "";
+  return [`${count(p.usable)} of ${count(p.backends.length)} usable${needed}`, ...[...others].map(([word, n]) => `${count(n)} ${word}`)].join(" · ");
+}
+
+// problem is what is wrong with the pool as a whole.
+function problem(p) {
+  if (!p.split) return "";
+  return `Several backends claim to be the primary: ${p.split}.${p.refusing ? " None of them is used until one is left." : ""}`;
 }
 
 const fact = (name, value) => h("div", {}, h("dt", {}, name), value);
@@ -172,6 +204,7 @@ class Row {
     const rates = b.model.rates(backendKey(this.pool, b.name));
     attribute(this.node, "class", style);
     text(this.address, b.address === b.name ? "" : b.address);
+    attribute(this.open, "title", b.name);
     text(this.state, word);
     attribute(this.state, "class", `state ${style}`);
     text(this.words, words(b));
@@ -184,8 +217,12 @@ class Row {
     text(this.traffic, both(rates));
     text(this.weight, weight(b));
     this.tag(b);
-    text(this.mode, b.mode === "ready" ? "Drain" : "Ready");
-    attribute(this.mode, "aria-label", `${b.mode === "ready" ? "Drain" : "Ready"}: ${b.name}`);
+    const gone = b.mode === "removed"; // there is nothing more to do with it
+    for (const button of [this.mode, this.details]) hidden(button, gone);
+    this.open.disabled = gone;
+    const does = b.held ? "Let in" : b.mode === "ready" ? "Drain" : "Ready";
+    text(this.mode, does);
+    attribute(this.mode, "aria-label", `${does}: ${b.name}`);
   }
 
   tag(b) {
@@ -196,13 +233,17 @@ class Row {
   }
 
   switchMode(actions) {
-    return this.now.mode === "ready" ? actions.drain(this.pool, this.now) : actions.ready(this.pool, this.now);
+    return this.now.mode === "ready" && !this.now.held ? actions.drain(this.pool, this.now) : actions.ready(this.pool, this.now);
   }
 }
 
 // words are why and since when a backend is as it is.
 export function words(b) {
+  if (b.mode === "removed") return "its last sessions live";
   const bits = [];
+  if (b.breaker === "open" && b.mode === "ready" && b.health !== "down") {
+    return [b.excluded, b.breaker_until ? `tried again in ${until(b.breaker_until)}` : ""].filter(Boolean).join(" · ");
+  }
   const plain = b.mode === "ready" && b.health === "up" && b.usable;
   if (b.mode !== "ready" && b.health === "down") bits.push(`down: ${b.reason || "no reason known"}`);
   else if (!plain && b.reason) bits.push(b.reason);
