@@ -22,7 +22,8 @@ type Rates struct {
 //
 // Both bounds are token buckets of bytes. They hold a tenth of a second's worth, at
 // least 4 KiB: so never do more than rate x t + burst bytes pass in a time t from the
-// first byte on, by however many loops. Who finds too little in one reserves what it
+// first byte on, by however many loops (and a turn of each that a loop was too busy to
+// give in time). Who finds too little in one reserves what it
 // has to move, at most a turn, at the end of the queue, and is woken when that has
 // come in. So the sessions that share a bucket take turns, and one with few bytes
 // does not wait for longer than a turn of each of the others.

@@ -28,7 +28,8 @@ func (l *loop) pumpPaced(p *pair, d side, budget int) (n int, ok bool) {
 }
 
 // takeTurns goes on with the flows of p whose turn has come. The wait was not
-// idleness.
+// idleness. A turn that a flow cannot use, since its sink is full, it gives back: if it
+// kept it for later, it would have that beyond what its bucket holds by then.
 func (l *loop) takeTurns(p *pair) {
 	if p.paces == nil {
 		return
@@ -38,6 +39,9 @@ func (l *loop) takeTurns(p *pair) {
 		if pc.due != 0 && !pc.waits(&p.limits.lanes[d], l.now) && p.state == stateRelaying {
 			p.flows[d].last = l.now
 			l.pump(p, side(d))
+			if p.state == stateRelaying && !pc.waits(&p.limits.lanes[d], l.now) {
+				pc.settle(&p.limits.lanes[d], 0)
+			}
 		}
 	}
 }

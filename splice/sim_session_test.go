@@ -39,6 +39,10 @@ type simSession struct {
 	moved   time.Duration // when a byte last moved
 	bytes   int
 	brokeAt time.Duration // since when one side has been gone with nothing left of it
+
+	turned   bool       // a flow waited for its turn, as of the last round
+	read     [2]int     // bytes of each flow's source, as of the last round
+	measured [2]measure // by flow
 }
 
 // Open is the listener's Handler.
@@ -56,6 +60,7 @@ func (w *world) Open(p Peer) (Session, error) {
 	h.s = s
 	w.sessions = append(w.sessions, s)
 	w.seen.sessions++
+	s.measure()
 	w.log("session %d for %s", s.number, h.name)
 	if w.timeouts {
 		s.timeouts = Timeouts{Idle: w.limit(4000), HalfClose: w.limit(2000), Stall: w.limit(4000), Lifetime: w.limit(60000)}
@@ -90,6 +95,9 @@ func (s *simSession) Dial(last error) (Endpoint, error) {
 	if w.timeouts {
 		s.endpoint.Timeouts = &s.timeouts
 		s.endpoint.Timeout = w.limit(500)
+	}
+	if w.bandwidth != nil && !w.oneIn(4) {
+		s.endpoint.Bandwidth = w.bandwidth
 	}
 	if w.oneIn(4) {
 		s.endpoint.Source = netip.AddrFrom4([4]byte{10, 2, 0, 1})
@@ -237,9 +245,27 @@ func (s *simSession) note() {
 		s.bytes, s.moved = bytes, now
 	}
 	seen := fmt.Sprint(bytes, c.ended, b.ended, c.broke, b.broke, c.conn.Finished(), b.conn.Finished(), c.conn.Error(), b.conn.Error())
-	if seen != s.seen {
+	turns := s.turns(up) || s.turns(down)
+	if seen != s.seen || turns || s.turned {
 		s.seen, s.touched = seen, now
 	}
+	s.turned = turns
+}
+
+// pace is where a flow of the session stands with its bandwidth; nil if it has none.
+func (s *simSession) pace(d side) (of *pace) {
+	s.w.l.pairs.each(func(p *pair) {
+		if p.session == s && p.paces != nil {
+			of = &p.paces[d]
+		}
+	})
+	return of
+}
+
+// turns reports whether a flow waits for its turn, which is not idleness.
+func (s *simSession) turns(d side) bool {
+	pc := s.pace(d)
+	return pc != nil && pc.due > int64(s.w.k.Now())
 }
 
 // checkRest: with nothing ready and no timer due, all that could be done is done.
@@ -283,20 +309,40 @@ func (s *simSession) checkPassed(h *host) {
 	}
 	to := h.peer.conn
 	left := h.sent - to.Taken()
-	if left > 0 && to.Writable() {
+	d := up
+	if h == s.backend {
+		d = down
+	}
+	turns := s.turns(d) // the end of a stream takes one, too
+	if turns {
+		s.checkTurn(d)
+	} else if left > 0 && to.Writable() {
 		s.fail("lost wake-up: %d bytes of %s wait, and %s is writable", left, h.name, h.peer.name)
 	}
 	if held := left - h.conn.Queued(); held > s.w.mayHold {
 		s.fail("%d bytes of %s are held; want %d at most", held, h.name, s.w.mayHold)
 	}
-	if left == 0 && h.ended && !to.Finished() && !h.broke {
+	if left == 0 && h.ended && !to.Finished() && !h.broke && !turns {
 		s.fail("%s has ended, and %s was not told", h.name, h.peer.name)
+	}
+}
+
+// checkTurn: a flow that waits for its turn waits no longer than that, or than bounds
+// take that may have changed.
+func (s *simSession) checkTurn(d side) {
+	wait := time.Duration(min(s.pace(d).due-int64(s.w.k.Now()), int64(turnCheck)))
+	if ms := s.w.l.patience(); ms < 0 || time.Duration(ms)*time.Millisecond > wait+slack {
+		s.fail("its turn comes in %v, and the loop sleeps for %d ms", wait, ms)
 	}
 }
 
 // checkOver: a session that is over is closed, at once if it ended in order, soon if
 // one side broke and the other has yet to acknowledge what came before.
 func (s *simSession) checkOver() {
+	if s.turns(up) || s.turns(down) {
+		s.brokeAt = -1
+		return
+	}
 	c, b := s.client, s.backend
 	passed := func(h *host) bool { return h.sent == h.peer.conn.Taken() }
 	if c.ended && b.ended && passed(c) && passed(b) && !c.broke && !b.broke {

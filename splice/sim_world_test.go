@@ -46,6 +46,9 @@ type world struct {
 	poor     bool // calls fail for want of something
 	busy     bool // the network goes on between calls
 
+	bandwidth *Bandwidth // of most sessions; nil in most worlds
+	measured  [2]measure // by flow
+
 	calm      bool // nothing happens by itself any more
 	suspended bool
 	closed    bool // the listener is
@@ -92,6 +95,10 @@ func newWorld(d *dice, traced bool) *world {
 		pipeSize = oneOf(d, 64<<10, 1<<20)
 	}
 	w.mayHold = max(w.unit, max(w.k.PipePages, pipeSize/4096)*max(4096, w.k.SlotSize))
+	if d.oneIn(3) {
+		w.bandwidth = new(Bandwidth)
+		w.setBandwidth()
+	}
 	w.start(pipeSize)
 	w.k.Between, w.k.Refuse, w.k.Dialed = w.between, w.refuse, w.dialed
 	return w
@@ -221,7 +228,9 @@ func (w *world) dialed(conn *sys.Conn, _ netip.AddrPort) sys.Errno {
 
 // odd is something that happens seldom.
 func (w *world) odd() {
-	switch w.below(8) {
+	switch w.below(9) {
+	case 8:
+		w.setBandwidth()
 	case 0:
 		w.kill()
 	case 1:
@@ -336,6 +345,7 @@ func (w *world) turn() {
 		}
 	})
 	w.checkTurn()
+	w.checkBandwidth()
 }
 
 // checkTurn: pooled pipes are empty, and each session counts once.
@@ -399,7 +409,10 @@ func (w *world) rest() {
 			break
 		}
 		w.pass(time.Duration(ms) * time.Millisecond)
-		w.settle()
+		before := w.k.Effects()
+		if w.settle(); w.k.Effects() != before {
+			rounds = 0
+		}
 		if rounds > 1000 {
 			w.fail("the loop wakes up all the time, and nothing happens")
 		}
@@ -484,7 +497,8 @@ func (w *world) endAll() {
 		if ms := w.l.patience(); ms > 0 {
 			w.pass(time.Duration(ms) * time.Millisecond)
 		}
-		if w.k.Effects() != before {
+		turns := func(s *simSession) bool { return s.turns(up) || s.turns(down) }
+		if w.k.Effects() != before || slices.ContainsFunc(w.sessions, turns) {
 			vain = 0
 		}
 	}

@@ -578,9 +578,9 @@ func TestMemoryLimit(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "deny.txt")
 	var list strings.Builder
-	for i := range uint32(700_000) {
-		i *= 2654435761 // all over the place, which takes the most memory (Knuth's multiplicative hash)
-		fmt.Fprintf(&list, "%d.%d.%d.%d\n", 128+i>>25, i>>16&255, i>>8&255, i&255)
+	for i := range uint64(1_000_000) {
+		i *= 0x9e3779b97f4a7c15 // all over the place, which takes the most memory (Knuth's multiplicative hash)
+		fmt.Fprintf(&list, "2%03x:%x:%x:%x:%x:%x:%x:1\n", i>>52, i>>36&0xffff, i>>20&0xffff, i>>4&0xffff, i&0xffff, i>>8&0xffff, i>>16&0xffff)
 	}
 	if err := os.WriteFile(file, []byte(list.String()), 0o600); err != nil {
 		t.Fatal(err)

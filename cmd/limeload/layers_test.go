@@ -66,7 +66,7 @@ var layers = []layer{
 
 	{"pkg/config", "", "github.com/pelletier/go-toml/v2"},
 	{"healthcheck", "", "golang.org/x/sys golang.org/x/net github.com/jackc/pgx/v5 github.com/go-sql-driver/mysql"},
-	{"pkg/access", "", "github.com/gaissmai/bart"},
+	{"pkg/access", "", ""},
 	{"pkg/limit", "", ""},
 	{"balancer", "", ""},
 	{"splice", "splice/internal/sys", "golang.org/x/sys"},

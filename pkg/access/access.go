@@ -8,15 +8,18 @@
 //	deny  10.1.0.0/16       10.1.2.3  -> denied: 16 is longer than 8
 //	allow 10.1.2.0/24       10.1.2.3  -> allowed
 //
-// A List is immutable and may be asked by any number of goroutines. IPv4-mapped IPv6 addresses are IPv4
-// here, in lists as in questions.
+// Who asks is every client, and with a million prefixes the answer costs what it misses
+// in the processor's caches. So a list is kept twice: as its rules, sorted, for people
+// who ask which one decides (rules.go), and flattened to the addresses at which the
+// answer changes (steps.go), where one look into a small table and one beside it tell.
+//
+// A List is immutable and may be asked by any number of goroutines. IPv4-mapped IPv6
+// addresses are IPv4 here, in lists as in questions.
 package access
 
 import (
 	"fmt"
 	"net/netip"
-
-	"github.com/gaissmai/bart"
 )
 
 // Rule is one prefix of a list.
@@ -34,42 +37,37 @@ type Source struct {
 
 // List answers who may come in. The zero value allows everybody.
 type List struct {
-	table bart.Table[verdict]
-	names []string // of sources
-	deny  bool     // the default
+	families [2]family // IPv4 and IPv6
+	names    []string  // of sources
+	deny     bool      // the default
 }
 
-// verdict is a rule but for its prefix, which the table has. 8 bytes.
-type verdict struct {
-	line   uint32
-	source uint16
-	deny   bool
+// family is what a list says of the addresses of one kind.
+type family struct {
+	rules rules
+	steps steps
 }
 
-// maxSources is what a verdict can tell apart.
+// maxSources is what a rule can tell apart.
 const maxSources = 1 << 16
 
 // New makes a list; denyOthers is for addresses that no rule matches. At most 65536
 // sources have names.
 func New(denyOthers bool, sources ...Source) *List {
 	l := &List{deny: denyOthers}
-	for n, s := range sources {
+	for _, s := range sources {
 		l.names = append(l.names, s.Name)
-		for _, r := range s.Rules {
-			v := verdict{line: uint32(r.Line), source: uint16(min(n, maxSources-1)), deny: r.Deny}
-			l.table.Modify(r.Prefix, func(had verdict, ok bool) (verdict, bool) {
-				if ok && (had.deny || !v.deny) {
-					return had, false // the first one, unless it is denied after all
-				}
-				return v, false
-			})
-		}
+	}
+	for v6 := range l.families {
+		f := &l.families[v6]
+		f.rules = sorted(sources, v6 == 1)
+		f.steps = flatten(f.rules, denyOthers)
 	}
 	return l
 }
 
 // Len is the number of different prefixes.
-func (l *List) Len() int { return l.table.Size() }
+func (l *List) Len() int { return len(l.families[0].rules) + len(l.families[1].rules) }
 
 // Denies reports whether an address may not come in. The zero Addr, of a client that
 // has none, is not in any prefix and may.
@@ -77,10 +75,8 @@ func (l *List) Denies(a netip.Addr) bool {
 	if !a.IsValid() {
 		return false
 	}
-	if v, ok := l.table.Lookup(a.Unmap()); ok {
-		return v.deny
-	}
-	return l.deny
+	a = a.Unmap()
+	return l.family(a).steps.until(toAddress(a))&1 != 0 != l.deny
 }
 
 // Rule is what decides about an address, for people: "deny 10.1.0.0/16 (blocked.txt:3)",
@@ -89,17 +85,26 @@ func (l *List) Rule(a netip.Addr) string {
 	if !a.IsValid() {
 		return "allow: no address"
 	}
-	a = a.Unmap().WithZone("")
-	prefix, v, ok := l.table.LookupPrefixLPM(netip.PrefixFrom(a, a.BitLen()))
-	switch {
-	case !ok:
+	a = a.Unmap()
+	r, ok := l.family(a).rules.longest(toAddress(a))
+	if !ok {
 		return word(l.deny) + " by default"
-	case l.names[v.source] == "":
-		return word(v.deny) + " " + prefix.String()
-	case v.line == 0:
-		return fmt.Sprintf("%s %s (%s)", word(v.deny), prefix, l.names[v.source])
 	}
-	return fmt.Sprintf("%s %s (%s:%d)", word(v.deny), prefix, l.names[v.source], v.line)
+	prefix := r.prefix(a.Is6())
+	switch {
+	case l.names[r.source] == "":
+		return word(r.deny) + " " + prefix.String()
+	case r.line == 0:
+		return fmt.Sprintf("%s %s (%s)", word(r.deny), prefix, l.names[r.source])
+	}
+	return fmt.Sprintf("%s %s (%s:%d)", word(r.deny), prefix, l.names[r.source], r.line)
+}
+
+func (l *List) family(a netip.Addr) *family {
+	if a.Is4() {
+		return &l.families[0]
+	}
+	return &l.families[1]
 }
 
 func word(deny bool) string {

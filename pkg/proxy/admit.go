@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -51,7 +50,7 @@ type Hold struct {
 // ledger is what the clients of a listener have taken. It outlives configurations.
 type ledger struct {
 	inside atomic.Int64 // sessions that count for Admission.All
-	held   atomic.Int64
+	queue  queue        // of clients that are held at the door
 	rate   limit.Bucket
 	scope  uint32 // of its sources
 
@@ -67,9 +66,19 @@ type pass struct {
 // obstacle is what is in a client's way. The zero value is nothing.
 type obstacle struct {
 	refusal Refusal
-	real    bool          // there is one
-	delay   bool          // the client is held instead
-	wait    time.Duration // then it may fit after this time
+	real    bool // there is one
+	delay   bool // the client is held instead
+
+	// Then this is where, and who is in its way.
+	line     line
+	ahead    int           // clients that are held in it, and came before
+	wait     time.Duration // until there is a token
+	interval time.Duration // between two; 0 of a place
+}
+
+// block is an obstacle at which the client is held if delay is set.
+func block(at line, ahead int, delay bool) obstacle {
+	return obstacle{refusal: at.limit, real: true, delay: delay, line: at, ahead: ahead}
 }
 
 // source is where a client comes from; not ok for one without an address.
@@ -80,52 +89,77 @@ func (l *Listener) source(a *Admission, client netip.Addr) (s limit.Source, ok b
 	return limit.NewSource(l.scope, client.Unmap(), a.Prefix[0], a.Prefix[1]), true
 }
 
-// admit takes what a session of client needs, or says what is in its way; first is
-// false for one that was held. What is in a dry run is counted, by a client's first
-// try, and else left out: such a session takes nothing there, as if it had been
-// refused.
-func (l *Listener) admit(a *Admission, client netip.Addr, first bool) (pass, obstacle) {
+// admit takes what a session of client needs, or says what is in its way; held is
+// where it stands, the zero value for one that has just come. What is in a dry run is
+// counted, by a client's first try, and else left out: such a session takes nothing
+// there, as if it had been refused.
+func (l *Listener) admit(a *Admission, client netip.Addr, held spot) (pass, obstacle) {
 	var p pass
-	if a.Access != nil && a.Access.Denies(client) && !l.pretend(a.AccessDryRun, AccessDenied, client, first) {
+	if a.Access != nil && a.Access.Denies(client) && !l.pretend(a.AccessDryRun, AccessDenied, client, held) {
 		return p, obstacle{refusal: AccessDenied, real: true}
 	}
 	if a.Memory.Near() {
 		return p, obstacle{refusal: LimitMemory, real: true}
 	}
 	if n := a.All.Connections; n > 0 {
-		if p.counted = l.enter(int64(n)); !p.counted && !l.pretend(a.All.DryRun, LimitConnections, client, first) {
-			return p, obstacle{LimitConnections, true, a.All.DelayConnections, 0}
+		at := line{limit: LimitConnections}
+		ahead := l.ahead(a.All.DelayConnections, at, held)
+		if p.counted = l.enter(int64(n - ahead)); !p.counted && !l.pretend(a.All.DryRun, LimitConnections, client, held) {
+			return p, block(at, ahead, a.All.DelayConnections)
 		}
 	}
 	var now int64
 	if !a.Each.Rate.IsZero() || !a.All.Rate.IsZero() {
 		now = limit.Now()
 	}
-	if o := l.takeSource(a, client, &p, now, first); o.real {
+	if o := l.takeSource(a, client, &p, now, held); o.real {
 		l.leave(p)
 		return pass{}, o
 	}
-	if !l.rate.Take(a.All.Rate, now) && !l.pretend(a.All.DryRun, LimitRate, client, first) {
+	if o := l.takeToken(a, client, now, held); o.real {
 		if p.slot != 0 {
 			l.table.Load().Return(p.slot, a.Each.Rate)
 			p.slot = 0
 		}
 		l.leave(p)
-		return pass{}, obstacle{LimitRate, true, a.All.DelayRate, l.rate.Wait(a.All.Rate, now)}
+		return pass{}, o
 	}
 	return p, obstacle{}
 }
 
+// ahead is how many are held before a client at a limit that holds clients.
+func (l *Listener) ahead(delays bool, at line, held spot) int {
+	if !delays {
+		return 0
+	}
+	return l.queue.ahead(at, held)
+}
+
+// takeToken takes one of the rate of all clients together.
+func (l *Listener) takeToken(a *Admission, client netip.Addr, now int64, held spot) obstacle {
+	if a.All.Rate.IsZero() {
+		return obstacle{}
+	}
+	at, interval := line{limit: LimitRate}, a.All.Rate.Interval()
+	ahead := l.ahead(a.All.DelayRate, at, held)
+	if !early(ahead, interval) && l.rate.Take(a.All.Rate, now) || l.pretend(a.All.DryRun, LimitRate, client, held) {
+		return obstacle{}
+	}
+	o := block(at, ahead, a.All.DelayRate)
+	o.wait, o.interval = l.rate.Wait(a.All.Rate, now), interval
+	return o
+}
+
 // pretend counts what a dry run would have refused.
-func (l *Listener) pretend(dryRun bool, r Refusal, client netip.Addr, first bool) bool {
-	if dryRun && first {
+func (l *Listener) pretend(dryRun bool, r Refusal, client netip.Addr, held spot) bool {
+	if dryRun && held.ticket == 0 {
 		l.wouldRefuse(r, client)
 	}
 	return dryRun
 }
 
 // takeSource takes what the client's source has to give.
-func (l *Listener) takeSource(a *Admission, client netip.Addr, p *pass, now int64, first bool) obstacle {
+func (l *Listener) takeSource(a *Admission, client netip.Addr, p *pass, now int64, held spot) obstacle {
 	if a.Each.isZero() {
 		return obstacle{}
 	}
@@ -133,31 +167,41 @@ func (l *Listener) takeSource(a *Admission, client netip.Addr, p *pass, now int6
 	if !ok {
 		return obstacle{}
 	}
-	var outcome limit.Outcome
-	if p.slot, outcome = l.table.Load().Take(src, a.Each.Quota, now); outcome == limit.Taken {
+	o, outcome := l.takeBehind(&a.Each, src, p, now, held)
+	if outcome == limit.Taken || l.pretend(a.Each.DryRun, o.refusal, client, held) {
 		return obstacle{}
 	}
-	o := a.Each.obstacle(outcome)
-	if l.pretend(a.Each.DryRun, o.refusal, client, first) {
-		return obstacle{}
-	}
-	if o.delay && outcome == limit.TooFast {
+	if outcome == limit.TooFast && o.delay {
 		_, _, o.wait = l.table.Load().Look(src, a.Each.Quota, now)
+		o.interval = a.Each.Rate.Interval()
 	}
 	return o
 }
 
-// obstacle is what an outcome means to a source.
-func (q *Quota) obstacle(o limit.Outcome) obstacle {
-	switch o {
-	case limit.TooMany:
-		return obstacle{LimitSourceConnections, true, q.DelayConnections, 0}
-	case limit.TooFast:
-		return obstacle{LimitSourceRate, true, q.DelayRate, 0}
-	case limit.NoRoom:
-		return obstacle{LimitSourceTable, true, false, 0}
+// takeBehind takes it if there is enough for those of the source that are held, too.
+func (l *Listener) takeBehind(q *Quota, src limit.Source, p *pass, now int64, held spot) (obstacle, limit.Outcome) {
+	places, tokens := line{LimitSourceConnections, src}, line{LimitSourceRate, src}
+	fewer := q.Quota
+	ahead := l.ahead(q.DelayConnections, places, held)
+	tooMany := block(places, ahead, q.DelayConnections)
+	if fewer.Connections -= ahead; q.Connections > 0 && fewer.Connections <= 0 {
+		return tooMany, limit.TooMany
 	}
-	return obstacle{}
+	ahead = l.ahead(q.DelayRate, tokens, held)
+	tooFast := block(tokens, ahead, q.DelayRate)
+	if early(ahead, q.Rate.Interval()) {
+		return tooFast, limit.TooFast
+	}
+	var outcome limit.Outcome
+	switch p.slot, outcome = l.table.Load().Take(src, fewer, now); outcome {
+	case limit.TooMany:
+		return tooMany, outcome
+	case limit.TooFast:
+		return tooFast, outcome
+	case limit.NoRoom:
+		return obstacle{refusal: LimitSourceTable, real: true}, outcome
+	}
+	return obstacle{}, outcome
 }
 
 // enter counts one more session, if there are fewer than n.
@@ -183,39 +227,27 @@ func (l *Listener) leave(p pass) {
 	}
 }
 
-// pollLeast and pollMost bound how often a held client is looked at.
-const (
-	pollLeast = 10 * time.Millisecond
-	pollMost  = 250 * time.Millisecond
-)
-
 // openWithin is Open where there is something to ask.
 func (l *Listener) openWithin(conf *Conf, peer splice.Peer) (splice.Session, error) {
 	a, client := conf.Admission, peer.Remote.Addr()
-	p, o := l.admit(a, client, true)
-	switch {
-	case o.real && !o.delay:
+	p, o := l.admit(a, client, spot{})
+	if o.real && !o.delay {
 		l.refuse(o.refusal, client)
 		return nil, o.refusal
-	case o.real && !a.Hold.room(&l.held):
+	}
+	if !o.real {
+		s := l.begin(conf, peer)
+		s.slot, s.counted = p.slot, p.counted
+		return s, nil
+	}
+	at, ok := l.queue.join(o.line, a.Hold.Most)
+	if !ok {
 		l.refuse(LimitDelay, client)
 		return nil, LimitDelay
 	}
 	s := l.begin(conf, peer)
-	s.slot, s.counted = p.slot, p.counted
-	if o.real {
-		s.holdAt(&l.held, a.Hold, o.refusal)
-	}
+	s.holdAt(&l.queue, at, a.Hold)
 	return s, nil
-}
-
-// poll is when a held client tries again: when the next token comes, and, since all
-// that are held would come then, some time later, so that about four of them try for
-// each token. A place that gets free is found by polling.
-func poll(until, interval time.Duration, held int64) splice.Wait {
-	spread := max(interval*time.Duration(held)/4, pollLeast)
-	d := until + rand.N(min(spread, pollMost))
-	return splice.Wait(min(max(d, pollLeast), max(pollMost, until)))
 }
 
 // knock is Dial for a session that is held at the door: a Wait, the Refusal, or nil
@@ -227,7 +259,7 @@ func (s *session) knock() error {
 		s.letGo()
 		return nil
 	}
-	p, o := l.admit(a, s.client.Addr(), false)
+	p, o := l.admit(a, s.client.Addr(), s.trouble.spot)
 	if !o.real {
 		s.letGo()
 		s.slot, s.counted = p.slot, p.counted
@@ -237,57 +269,45 @@ func (s *session) knock() error {
 		l.refuse(o.refusal, s.client.Addr())
 		return o.refusal
 	}
-	rate := a.All.Rate
-	if o.refusal == LimitSourceRate {
-		rate = a.Each.Rate
-	}
-	return s.hold(o, rate.Interval())
+	return s.hold(&o)
 }
 
 // hold answers for how long to wait, or that it was long enough.
-func (s *session) hold(o obstacle, interval time.Duration) error {
+func (s *session) hold(o *obstacle) error {
 	left := time.Duration(s.trouble.until - limit.Now())
 	if left <= 0 {
 		s.listener.refuse(LimitDelay, s.client.Addr())
 		return LimitDelay
 	}
-	return min(poll(o.wait, interval, s.trouble.place.Load()), splice.Wait(left))
+	s.trouble.queue.move(&s.trouble.spot, o.line)
+	return min(turn(o.ahead, o.wait, o.interval), splice.Wait(left))
 }
 
 // held reports whether the session waits for a limit.
-func (s *session) held() bool { return s.trouble != nil && s.trouble.place != nil }
+func (s *session) held() bool { return s.trouble != nil && s.trouble.queue != nil }
 
 // atDoor reports whether it waits to be let in, and not for a backend.
-func (s *session) atDoor() bool { return s.held() && s.trouble.place == &s.listener.held }
+func (s *session) atDoor() bool { return s.held() && s.trouble.queue == &s.listener.queue }
 
-// room counts one more client that is held at a place, if there is room.
-func (h Hold) room(place *atomic.Int64) bool {
-	if place.Add(1) > int64(h.Most) {
-		place.Add(-1)
-		return false
-	}
-	return true
-}
-
-// holdAt begins to hold the session at a place where it was counted.
-func (s *session) holdAt(place *atomic.Int64, h Hold, r Refusal) {
+// holdAt begins to hold the session at a spot of a queue.
+func (s *session) holdAt(q *queue, at spot, h Hold) {
 	if s.trouble == nil {
 		s.trouble = &trouble{}
 	}
-	s.trouble.place, s.trouble.until = place, limit.Now()+int64(h.Longest)
-	s.listener.Delayed[r].Add(1)
+	s.trouble.queue, s.trouble.spot, s.trouble.until = q, at, limit.Now()+int64(h.Longest)
+	s.listener.Delayed[at.limit].Add(1)
 }
 
 // letGo ends the holding.
 func (s *session) letGo() {
 	if s.held() {
-		s.trouble.place.Add(-1)
-		s.trouble.place = nil
+		s.trouble.queue.leave(s.trouble.spot)
+		s.trouble.queue, s.trouble.spot = nil, spot{}
 	}
 }
 
 // Held is how many clients are held at the door.
-func (l *Listener) Held() int { return int(l.held.Load()) }
+func (l *Listener) Held() int { return l.queue.Len() }
 
 // Recount makes a live session count for the limits that its listener has now, which
 // may have been set after it was let in. It is called on the session's own thread, as

@@ -206,7 +206,7 @@ func TestAdmissionGivesBack(t *testing.T) {
 	for _, s := range live {
 		leave(s)
 	}
-	if open, held := r.inside.Load(), r.held.Load(); open != 0 || held != 0 {
+	if open, held := r.inside.Load(), r.Held(); open != 0 || held != 0 {
 		t.Errorf("seed %d: %d sessions counted and %d held at the end; want none", seed, open, held)
 	}
 	r.guard(&Admission{Each: quota(1, 0, 0)})
@@ -474,13 +474,13 @@ func TestBackendRate(t *testing.T) {
 			t.Errorf("one more than may be held: got %v; want %v", err, LimitDelay)
 		}
 		leave(other)
-		if n := r.Conf().Pool.held.Load(); n != 1 {
+		if n := r.Conf().Pool.queue.Len(); n != 1 {
 			t.Errorf("%d held; want 1", n)
 		}
 		if _, err := dial(t, s); err != nil {
 			t.Errorf("got %v; want an endpoint in the end", err)
 		}
-		if n := r.Conf().Pool.held.Load(); n != 0 {
+		if n := r.Conf().Pool.queue.Len(); n != 0 {
 			t.Errorf("%d held; want 0", n)
 		}
 		leave(s)

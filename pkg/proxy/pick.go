@@ -52,6 +52,11 @@ func (s *session) pick(d *Dialing) (*balancer.Backend, error) {
 // pickBelow goes on from an acquired backend to one that is below its rate.
 func (s *session) pickBelow(l *BackendLimit, b *balancer.Backend) (*balancer.Backend, error) {
 	now, soonest := limit.Now(), time.Duration(math.MaxInt64)
+	o := s.conf.Pool.obstacle(l, s.before())
+	if l.Delay && !l.DryRun && early(o.ahead, o.interval) {
+		b.Release()
+		return nil, s.allAbove(l, o)
+	}
 	var passed *balancer.Tried // those that are above, and those that failed
 	for {
 		rate := &b.Value().(*Target).rate
@@ -75,26 +80,46 @@ func (s *session) pickBelow(l *BackendLimit, b *balancer.Backend) (*balancer.Bac
 		soonest = min(soonest, rate.Wait(l.Rate, now))
 		next, err := s.conf.Pool.Balancer.Acquire(s.client.Addr(), passed)
 		if err != nil {
-			return nil, s.allAbove(l, soonest)
+			o.wait = soonest
+			return nil, s.allAbove(l, o)
 		}
 		b = next
 	}
 }
 
+// obstacle is what is in the way of a client of which it is known where it is held.
+// One comes in for each backend in the time of the rate.
+func (p *Pool) obstacle(l *BackendLimit, held spot) obstacle {
+	at := line{limit: LimitBackendRate}
+	o := block(at, 0, l.Delay)
+	o.interval = l.Rate.Interval() / time.Duration(max(p.Balancer.Usable(), 1))
+	if l.Delay {
+		o.ahead = p.queue.ahead(at, held)
+	}
+	return o
+}
+
+// before is where the session is held before its pool's backends.
+func (s *session) before() spot {
+	if s.held() {
+		return s.trouble.spot
+	}
+	return spot{}
+}
+
 // allAbove is a pick's answer where every backend that it could have had is above its
-// rate.
-func (s *session) allAbove(l *BackendLimit, soonest time.Duration) error {
+// rate, or others are held who came before.
+func (s *session) allAbove(l *BackendLimit, o obstacle) error {
 	why := LimitBackendRate
-	place := &s.conf.Pool.held
 	if l.Delay && !s.held() {
-		if l.Hold.room(place) {
-			s.holdAt(place, l.Hold, why)
+		if at, ok := s.conf.Pool.queue.join(o.line, l.Hold.Most); ok {
+			s.holdAt(&s.conf.Pool.queue, at, l.Hold)
 		} else {
 			why = LimitDelay
 		}
 	}
 	if s.held() && l.Delay {
-		return s.hold(obstacle{wait: soonest}, l.Rate.Interval())
+		return s.hold(&o)
 	}
 	s.listener.refuse(why, s.client.Addr())
 	return why

@@ -21,7 +21,7 @@ type Pool struct {
 	limits  atomic.Pointer[standing.Limits]
 	hear    func(Heard)
 	turn    atomic.Uint32 // for Dialing.Source
-	held    atomic.Int64  // clients that wait for Dialing.Limit
+	queue   queue         // of clients that wait for Dialing.Limit
 
 	// Counts that outlive the backends.
 	Connect         Histogram // time that successful attempts took

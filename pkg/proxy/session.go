@@ -66,8 +66,9 @@ type trouble struct {
 	spent int            // addresses of the current backend
 	over  time.Time      // when an attempt succeeded after all
 
-	place *atomic.Int64 // where it is held and counted; nil if it is not
-	until int64         // for how long at most: limit.Now
+	queue *queue // where it is held; nil if it is not
+	spot  spot   // there
+	until int64  // for how long at most: limit.Now
 }
 
 // micros is a duration in microseconds, from 1 to an hour and a bit: a session has to

@@ -1,14 +1,10 @@
 package server
 
 import (
-	"context"
 	"fmt"
-	"math"
 	"net/netip"
 	"reflect"
 	"runtime/debug"
-	"runtime/metrics"
-	"time"
 
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/limit"
@@ -104,56 +100,13 @@ func (s *Server) limitProcess(cfg *config.Config) {
 		debug.SetMemoryLimit(s.memoryLimit)
 		return
 	}
+	if s.memory == nil {
+		s.memory = s.openMemory()
+	}
 	s.watchMemory()
 	// Below where clients are refused, and where they are not any more: what is only
 	// garbage must do neither.
 	debug.SetMemoryLimit(min(memory/16*13, s.memoryLimit))
-}
-
-// memoryEvery is how often memory is looked at. At 20 000 new sessions per second,
-// each with less than a kilobyte, 2 MB come together in that time.
-const memoryEvery = 100 * time.Millisecond
-
-// collectEvery is how often garbage is collected and given back while clients are
-// refused: without clients nothing else might ask for that, and so for the end of it.
-const collectEvery = 5 * time.Second
-
-// runMemoryWatch notes what memory is used until ctx ends.
-func (s *Server) runMemoryWatch(ctx context.Context) {
-	tick := time.NewTicker(memoryEvery)
-	defer tick.Stop()
-	var collected time.Time
-	for {
-		if s.ceiling.Near() && time.Since(collected) >= collectEvery {
-			debug.FreeOSMemory()
-			collected = time.Now()
-		}
-		if used := usedMemory(); s.ceiling.Watch(used) {
-			s.log.Warn().Int64("used", used).Int64("limit", s.ceiling.Limit()).
-				Bool("refusing", s.ceiling.Near()).Msg("memory limit")
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// usedMemory is what the runtime has of the system and has not given back: what
-// debug.SetMemoryLimit bounds.
-func usedMemory() int64 {
-	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(samples)
-	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
-}
-
-// currentMemoryLimit is what GOMEMLIMIT says, or that there is none.
-func currentMemoryLimit() int64 {
-	if n := debug.SetMemoryLimit(-1); n > 0 {
-		return n
-	}
-	return math.MaxInt64
 }
 
 // recount has live sessions count for limits that were set or changed after they were

@@ -48,7 +48,8 @@ type Server struct {
 
 	sources     atomic.Pointer[limit.Sources] // of all listeners; nil while no limit needs it
 	ceiling     limit.Ceiling
-	memoryLimit int64 // the runtime's, without ours
+	memory      memory // nil until there is a ceiling
+	memoryLimit int64  // the runtime's, without ours
 
 	watchMemory, tellRefusals, watchFiles func() // start what runs in the background, once
 
