@@ -502,7 +502,7 @@ func TestBackendRate(t *testing.T) {
 		if _, err := s.Dial(err); err != nil {
 			t.Errorf("got %v; want an endpoint", err)
 		}
-		if n := r.Conf().Pool.held.Load(); n != 0 {
+		if n := r.Conf().Pool.queue.Len(); n != 0 {
 			t.Errorf("%d held; want 0", n)
 		}
 	})
