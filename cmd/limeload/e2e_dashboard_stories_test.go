@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -275,8 +276,8 @@ backend = [{ name = "a", address = %q }]
 	door, trial := l.address("door"), l.address("trial")
 	dialFrom(t, "127.0.1.1", door)
 	b.until("one is in", active("a")+" === 1")
-	dialFrom(t, "127.0.1.1", door) // a second one from there
-	dialFrom(t, "127.0.6.6", door)
+	turnedAway(t, "127.0.1.1", door) // a second one from there
+	turnedAway(t, "127.0.6.6", door)
 	dialFrom(t, "127.0.1.2", door)
 	b.until("two are in", active("a")+" === 2")
 	dialFrom(t, "127.0.1.3", door) // is held
@@ -426,5 +427,23 @@ func (s *stage) standsStill(t *testing.T) {
 	b.until("it has looked again", fmt.Sprintf("%s >= %d", looks, before+4))
 	if shifts := eval[[]string](b, "shifts"); len(shifts) > 0 {
 		t.Errorf("these moved:\n%s", strings.Join(shifts, "\n"))
+	}
+}
+
+// turnedAway is a client that is reset, maybe before it knows that it is connected.
+func turnedAway(t *testing.T, source, address string) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	c, err := d.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatal(err)
+		}
+		return
+	}
+	defer c.Close()
+	guard(t, c.(*net.TCPConn))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("read: got %v; want %v", err, syscall.ECONNRESET)
 	}
 }

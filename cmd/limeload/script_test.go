@@ -381,7 +381,9 @@ func cmdSays(ts *testscript.TestScript, args []string) {
 
 func cmdJSON(ts *testscript.TestScript, args []string) {
 	var doc any
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &doc))
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
+	d.UseNumber() // as they are written
+	ts.Check(d.Decode(&doc))
 	for _, f := range args[1:] {
 		if !matches(ts, doc, []string{f}) {
 			got, _ := value(doc, f[:strings.IndexAny(f, "=-")])
