@@ -271,13 +271,13 @@ func roundTrip(ctx context.Context, c *pgx.Conn, n int, big []byte) error {
 func TestPostgresCancelWithSeveralBackends(t *testing.T) {
 	t.Parallel()
 	server := testserver.StartPostgres(t)
-	direct := connectPostgres(t, server.Address(), "postgres")
 	onBothEngines(t, func(t *testing.T, engine string) {
 		for _, c := range []struct {
 			algorithm string
 			arrives   bool
 		}{{"round-robin", false}, {"ip-hash", true}} {
 			t.Run(c.algorithm, func(t *testing.T) {
+				direct := connectPostgres(t, server.Address(), "postgres")
 				other := startStranger(t)
 				l := serve(t, engine, fmt.Sprintf(`
 					[[listener]]
