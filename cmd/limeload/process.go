@@ -76,7 +76,7 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 		return func() {}, err
 	}
 	h, err := admin.Handler(p.Server, admin.Options{
-		Version: versionText(), ConfigFile: p.file, TokenFile: c.TokenFile, Reload: p.reload,
+		Version: versionText(), ConfigFile: p.file, TokenFile: c.TokenFile, Listen: c.Listen, Hosts: c.Hosts, Reload: p.reload,
 		Metrics: metrics.Handler(p.Server, metrics.Build{Version: versionOf(), Commit: commitOf()}),
 	}, ln.Addr().Network() == "unix")
 	if err != nil {

@@ -22,6 +22,11 @@ type Options struct {
 	ConfigFile string
 	// TokenFile holds the bearer token; empty asks for none.
 	TokenFile string
+	// Listen is what the configuration says of where the API listens: the host that it
+	// names may be asked for. It may be the zero value.
+	Listen config.AdminListen
+	// Hosts are further names of hosts that may be asked for.
+	Hosts []config.HostName
 	// Reload reads the configuration again and applies it as r says.
 	Reload func(ctx context.Context, r server.Reload) ([]config.Change, error)
 	// Metrics serves /metrics.
@@ -54,7 +59,7 @@ func Handler(s *server.Server, o Options, local bool) (http.Handler, error) {
 	}
 	mux.Handle("GET /{$}", dashboard.Handler())
 	mux.Handle("GET "+dashboard.Prefix, dashboard.Handler())
-	return guard(token, local, explained(mux)), nil
+	return guard(token, newHostList(o.Listen, o.Hosts, local), explained(mux)), nil
 }
 
 // Serve answers requests on ln until ctx ends, then ends streams of events and lets the

@@ -210,7 +210,7 @@ func TestSafety(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRig(t, Options{}, false)
-	guarded := newRig2(t, r, Options{TokenFile: token}, false)
+	guarded := newRig2(t, r, Options{TokenFile: token, Hosts: []config.HostName{"lb1.example"}}, false)
 	local := newRig2(t, r, Options{}, true)
 	const a = "/api/v1/pools/pool/backends/a"
 	for _, test := range []struct {
@@ -230,8 +230,10 @@ func TestSafety(t *testing.T) {
 		{"a form", r, "POST", "/api/v1/pools/pool/backends", "address=x", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
 		{"a body without end", r, "PATCH", a, `{"mode":"` + strings.Repeat("x", 2<<20) + `"}`, nil, 413},
 		{"no GET changes anything", r, "GET", "/api/v1/reload", "", nil, 405},
-		{"any host with the token", guarded, "GET", "/api/v1/status", "", []string{"Host", "lb1.example:5480", "Authorization", "Bearer s3cret"}, 200},
-		{"a name that was rebound, without the token", guarded, "GET", "/api/v1/status", "", []string{"Host", "evil.example"}, 401},
+		{"a name that was rebound, with the token", guarded, "GET", "/api/v1/status", "", []string{"Host", "evil.example", "Authorization", "Bearer s3cret"}, 421},
+		{"a name that was rebound, where no token is needed", guarded, "GET", "/readyz", "", []string{"Host", "evil.example"}, 421},
+		{"one of the hosts, with the token", guarded, "GET", "/api/v1/status", "", []string{"Host", "lb1.example:5480", "Authorization", "Bearer s3cret"}, 200},
+		{"one of the hosts, without the token", guarded, "GET", "/api/v1/status", "", []string{"Host", "lb1.example:5480"}, 401},
 		{"no token", guarded, "GET", "/api/v1/status", "", nil, 401},
 		{"a wrong token", guarded, "GET", "/api/v1/status", "", []string{"Authorization", "Bearer s3cre"}, 401},
 		{"the token", guarded, "GET", "/api/v1/status", "", []string{"Authorization", "Bearer s3cret"}, 200},

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/limeload/limeload/pkg/config"
 )
 
 // The dashboard's files need no token, since the page is what asks for it; but nothing
@@ -13,7 +15,7 @@ func TestPageNeedsNoToken(t *testing.T) {
 	if err := os.WriteFile(token, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := newRig2(t, newRig(t, Options{}, false), Options{TokenFile: token}, false)
+	r := newRig2(t, newRig(t, Options{}, false), Options{TokenFile: token, Hosts: []config.HostName{"lb1.example"}}, false)
 	for _, test := range []struct {
 		name, method, path string
 		header             []string
@@ -27,7 +29,8 @@ func TestPageNeedsNoToken(t *testing.T) {
 		{"an encoded one", "GET", "/dashboard/%2e%2e/api/v1/status", nil, 401},
 		{"beside the page", "GET", "//api/v1/status", nil, 401},
 		{"no change", "POST", "/", nil, 405},
-		{"a name instead of an address", "GET", "/", []string{"Host", "lb1.example:5480"}, 200},
+		{"a name that was rebound", "GET", "/", []string{"Host", "evil.example"}, 421},
+		{"a name of ours", "GET", "/", []string{"Host", "lb1.example:5480"}, 200},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if status, body := r.call(t, test.method, test.path, "", test.header...); status != test.want {

@@ -5,9 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,9 +53,10 @@ func isCredential(path string) bool {
 
 // guard is what every request passes, in this order: a host that is ours, so that no
 // foreign name can be rebound to this address; for changes an origin that is ours;
-// the token; a bounded body. With a token any host will do: the page of a name that was
-// rebound does not have it.
-func guard(token string, local bool, next http.Handler) http.Handler {
+// the token; a bounded body. A token does not make up for a foreign host: a browser that
+// was led to this address by one runs a page of somebody else's under it, and what the API
+// answers without a token would be that page's to read.
+func guard(token string, hosts hostList, next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusForbidden, "a page of another origin may not change anything here")
@@ -77,8 +76,8 @@ func guard(token string, local bool, next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !local && token == "" && !ownHost(r.Host) {
-			problem(w, http.StatusMisdirectedRequest, "the host must be an IP address or localhost")
+		if !hosts.allow(r.Host) {
+			problem(w, http.StatusMisdirectedRequest, "the host must be an IP address, localhost, or a name in [admin] hosts")
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -100,20 +99,6 @@ func authorized(r *http.Request, token string) bool {
 	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(token))
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-// ownHost accepts what no name server can rebind; and no host at all, as some checks of
-// HTTP/1.0 have it, and no browser.
-func ownHost(host string) bool {
-	if host == "" {
-		return true
-	}
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	_, err := netip.ParseAddr(host)
-	return err == nil || strings.EqualFold(host, "localhost")
 }
 
 // explained answers with problem details where mux knows no such resource or method;

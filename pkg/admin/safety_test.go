@@ -61,6 +61,7 @@ func TestSafetyOfEveryOperation(t *testing.T) {
 			{"a wrong token", guarded, false, "", []string{"Authorization", "Bearer s3creT"}, 401},
 			{"the token of another scheme", guarded, false, "", []string{"Authorization", "Basic s3cret"}, 401},
 			{"a name that was rebound", r, false, "", []string{"Host", "evil.example"}, 421},
+			{"a name that was rebound, and a token", guarded, false, "", []string{"Host", "evil.example", "Authorization", "Bearer s3cret"}, 421},
 			{"a page of another origin", r, true, "", []string{"Origin", "http://evil.example"}, 403},
 			{"a page of another site", r, true, "", []string{"Sec-Fetch-Site", "cross-site"}, 403},
 			{"a body without end", r, true, strings.Repeat("x", 2<<20), nil, 413},

@@ -209,6 +209,26 @@ func parseSource(s string) (netip.Addr, error) {
 	return ip.Unmap(), nil
 }
 
+// HostName is the name of a host as names are compared: in lower case, without the dot
+// that may end it.
+type HostName string
+
+// ParseHostName parses the name of a host, which is no IP address and has no port.
+func ParseHostName(s string) (HostName, error) {
+	_, notIP := netip.ParseAddr(strings.Trim(s, "[]"))
+	switch {
+	case s == "":
+		return "", errors.New(`host name is empty; want one such as "lb1.example.net"`)
+	case notIP == nil:
+		return "", fmt.Errorf("%q is an IP address; want a host name, as IP addresses need none", s)
+	case strings.Contains(s, ":"):
+		return "", fmt.Errorf("%q has more than a host name; want it without scheme and port", s)
+	case !isHostName(s):
+		return "", fmt.Errorf("%q is not a host name", s)
+	}
+	return HostName(strings.ToLower(strings.TrimSuffix(s, "."))), nil
+}
+
 // isHostName says whether s is made of DNS labels (RFC 1123, and the
 // underscore that is common in practice). A name whose last label is a number
 // is an IPv4 address gone wrong, such as 10.0.0.256.

@@ -158,6 +158,31 @@ func mustAddress(t *testing.T, s string) Address {
 	return a
 }
 
+func TestParseHostName(t *testing.T) {
+	for _, test := range []struct {
+		in   string
+		want HostName
+		err  string // part of it
+	}{
+		{"lb1", "lb1", ""},
+		{"LB1.Example.NET.", "lb1.example.net", ""},
+		{"", "", "empty"},
+		{"10.0.0.5", "", "is an IP address"},
+		{"fd00::1", "", "is an IP address"},
+		{"[fd00::1]", "", "is an IP address"},
+		{"lb1:5480", "", "without scheme and port"},
+		{"http://lb1", "", "without scheme and port"},
+		{"*.example.net", "", "is not a host name"},
+		{"a..b", "", "is not a host name"},
+		{"10.0.0.256", "", "is not a host name"},
+	} {
+		got, err := ParseHostName(test.in)
+		if got != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("ParseHostName(%q): got %q, %v; want %q, an error with %q", test.in, got, err, test.want, test.err)
+		}
+	}
+}
+
 func FuzzParseAddress(f *testing.F) {
 	for _, s := range []string{"", ":1", "a:1", "[::1]:1", "[fe80::1%a]:1", "10.0.0.1:1", "unix:/a", "::1:1", "[[::1]]:1"} {
 		f.Add(s)

@@ -92,6 +92,10 @@ type Admin struct {
 	// none, which is allowed only on loopback and unix sockets.
 	TokenFile string `toml:"token_file"`
 
+	// Hosts are the names by which requests may ask for the API on an address,
+	// besides IP addresses, localhost and the name that Listen has.
+	Hosts []HostName `toml:"hosts"`
+
 	// StateFile names the file in which overrides survive a restart; empty
 	// forgets them with the process.
 	StateFile string `toml:"state_file"`

@@ -49,6 +49,10 @@ func (d *decoder) value(path string, raw any, v reflect.Value) {
 		text(d, path, raw, dst, ParseAddress)
 	case *AdminListen:
 		text(d, path, raw, dst, parseAdminListen)
+	case *HostName:
+		text(d, path, raw, dst, ParseHostName)
+	case *[]HostName:
+		list(d, path, raw, dst, zero[HostName])
 	case *netip.Addr:
 		text(d, path, raw, dst, parseSource)
 	case *[]string:
@@ -227,6 +231,10 @@ func wanted(t reflect.Type, path string) string {
 		return `a bandwidth in quotes, such as "10MB/s"`
 	case reflect.TypeFor[Address](), reflect.TypeFor[AdminListen]():
 		return `an address in quotes, such as "10.0.0.11:5432"`
+	case reflect.TypeFor[HostName]():
+		return `a host name in quotes, such as "lb1.example.net"`
+	case reflect.TypeFor[[]HostName]():
+		return `an array of host names, such as ["lb1.example.net"]`
 	case reflect.TypeFor[Reference]():
 		return `a string, such as "file:/path" or "env:NAME"`
 	case reflect.TypeFor[MaxLag]():

@@ -42,6 +42,8 @@ func plain(f field, v reflect.Value) any {
 		return shortDuration(x)
 	case *regexp.Regexp: // may be nil
 		return regexpText(x)
+	case HostName:
+		return string(x)
 	case fmt.Stringer:
 		return x.String()
 	}

@@ -100,6 +100,8 @@ func literal(v reflect.Value) (typ, def string) {
 		return "array of tables", "[]"
 	case []Address:
 		return "array of addresses", "[]"
+	case []HostName:
+		return "array of host names", "[]"
 	case []netip.Addr:
 		return "array of IP addresses", "[]"
 	case []netip.Prefix:
@@ -181,6 +183,7 @@ var docs = map[string]string{
 
 	"admin.listen":     `Where the admin API listens: host:port, unix:/path, "" for nowhere, or "default": a unix socket that only its owner may use.`,
 	"admin.token_file": "File with the bearer token; required where listen is neither loopback nor a unix socket.",
+	"admin.hosts":      "Names by which the API on an address may be asked for, besides IP addresses, localhost and the name in listen; no other is answered.",
 	"admin.state_file": `File that keeps modes, weights and backends which were changed through the admin API over a restart, one for each process; "" forgets them with the process.`,
 
 	"shutdown.delay":     "Time between saying that the process is not ready and closing its listeners; 0s closes at once.",

@@ -118,7 +118,7 @@ func TestParseValues(t *testing.T) {
 	want := &config.Config{
 		Log:      config.Log{Level: "debug", Format: "json"},
 		Engine:   config.Engine{Type: "splice", Threads: 4},
-		Admin:    config.Admin{Listen: config.AdminListen{Address: address(t, "0.0.0.0:9077")}, TokenFile: "/etc/limeload/token", StateFile: "/var/lib/limeload/overrides.json"},
+		Admin:    config.Admin{Listen: config.AdminListen{Address: address(t, "0.0.0.0:9077")}, TokenFile: "/etc/limeload/token", Hosts: []config.HostName{"lb1", "lb1.example.net"}, StateFile: "/var/lib/limeload/overrides.json"},
 		Process:  config.Process{User: "limeload", Group: "limeload", Landlock: true},
 		Shutdown: config.Shutdown{Delay: 5 * time.Second, DrainTimeout: 90 * time.Second},
 		Health:   config.Checking{Concurrency: 64},
