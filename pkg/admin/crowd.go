@@ -64,10 +64,16 @@ func withGuest(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, guestKey{}, conn)
 }
 
+// guestOf is the connection that r came over; false under a server that has no crowd.
+func guestOf(r *http.Request) (g *guest, ok bool) {
+	g, ok = r.Context().Value(guestKey{}).(*guest)
+	return g, ok
+}
+
 // answering marks the connection of each request for as long as h takes.
 func answering(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g, ok := r.Context().Value(guestKey{}).(*guest)
+		g, ok := guestOf(r)
 		if ok {
 			g.setBusy(true)
 			defer g.setBusy(false)

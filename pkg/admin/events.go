@@ -41,7 +41,7 @@ const (
 	streamPatience = 10 * time.Second
 
 	// maxStreams bounds the streams at one time: each holds a descriptor, and those that
-	// the server puts aside for itself are few.
+	// the server puts aside for itself are few. See streamsFor.
 	maxStreams = 16
 )
 
@@ -75,8 +75,8 @@ func (a *api) events(_ context.Context, in *struct {
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		r, w := humago.Unwrap(c)
 		if strings.Contains(in.Accept, eventStream) {
-			if a.streams.Add(1) > maxStreams {
-				problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d streams of events are open already", maxStreams))
+			if most := streamsFor(r); a.streams.Add(1) > most {
+				problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d streams of events are open already", most))
 			} else {
 				a.stream(w, r, after)
 			}
@@ -91,6 +91,16 @@ func (a *api) events(_ context.Context, in *struct {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(out)
 	}}, nil
+}
+
+// streamsFor is how many streams there may be where r came in: with half of the
+// connections at most. A stream answers without end and so cannot be pushed out, and the
+// other half is for those who ask and go.
+func streamsFor(r *http.Request) int32 {
+	if g, ok := guestOf(r); ok {
+		return int32(min(maxStreams, g.crowd.most/2))
+	}
+	return maxStreams
 }
 
 // stream writes events as they come until the reader goes, takes nothing for too long, or

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -170,6 +171,50 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	streams[0].close()
 	r.await(t, "room for one", func() bool { return status() == http.StatusOK })
+}
+
+// Where the API may have few connections, streams take half of them: an operator's
+// question finds a place.
+func TestStreamsLeaveRoomForQuestions(t *testing.T) {
+	const connections = 4
+	r := newRig(t, Options{}, false)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, ln, r.http.Config.Handler, connections, io.Discard) }()
+	ask := func(header string) net.Conn {
+		c := connect(t, ln.Addr())
+		io.WriteString(c, "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n"+header+"\r\n")
+		return c
+	}
+	status := func(c net.Conn) string {
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil {
+			return err.Error()
+		}
+		return strings.TrimSpace(line)
+	}
+	const accept = "Accept: " + eventStream + "\r\n"
+	for range connections / 2 {
+		if got := status(ask(accept)); got != "HTTP/1.1 200 OK" {
+			t.Errorf("a stream: got %q; want 200", got)
+		}
+	}
+	for range connections {
+		if got := status(ask(accept)); got != "HTTP/1.1 503 Service Unavailable" {
+			t.Errorf("one more stream: got %q; want 503", got)
+		}
+	}
+	if got := status(ask("")); got != "HTTP/1.1 200 OK" {
+		t.Errorf("a question: got %q; want 200", got)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("serve: %v", err)
+	}
 }
 
 // A reader that goes leaves nothing behind; TestMain looks for its goroutine.
