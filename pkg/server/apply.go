@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,8 +18,9 @@ import (
 // apply makes the step from old to what cfg says, in two parts. The first prepares
 // all that can fail, which is binding new addresses; if one does, nothing was
 // changed. The second cannot fail: pools, then listeners, then what is gone is let
-// go. A start is the step from an empty configuration.
-func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) error {
+// go. A start is the step from an empty configuration. The error is *unasked where names
+// lacks some: see step.
+func (s *Server) apply(old *state, cfg *config.Config, names answers) error {
 	b, err := divide(s.budget.files, cfg)
 	if err != nil {
 		return err
@@ -29,8 +29,10 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	probers := s.probers.next()
 	updates, err := s.preparePools(old, next, probers)
 	if err == nil {
-		s.names.first(ctx)
-		err = s.prepareListeners(ctx, old, next)
+		err = s.resolve(old, next, names)
+	}
+	if err == nil {
+		err = s.prepareListeners(old, next, names)
 	}
 	if err != nil {
 		s.names.retain(old)
@@ -45,7 +47,7 @@ func (s *Server) apply(ctx context.Context, old *state, cfg *config.Config) erro
 	s.commitListeners(next)
 	s.recount(old, next)
 	s.names.retain(next)
-	err = s.release(ctx, old, next)
+	err = s.release(old, next, names)
 	s.tellListeners(old, next)
 	for _, p := range next.pools {
 		s.tendDoor(p.cfg.Name)
@@ -300,7 +302,7 @@ func health(s healthcheck.State) balancer.Health {
 
 // prepareListeners binds every address that is new. One that a listener still holds has
 // to wait until that has let go: see waits and release.
-func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
+func (s *Server) prepareListeners(old, next *state, names answers) error {
 	for i := range next.cfg.Listeners {
 		c := &next.cfg.Listeners[i]
 		l := &listener{cfg: c}
@@ -326,9 +328,9 @@ func (s *Server) prepareListeners(ctx context.Context, old, next *state) error {
 				l.bound = append(l.bound, kept...)
 				continue
 			}
-			later, err := s.waits(old, a)
+			later, err := s.waits(old, a, names)
 			if err == nil && !later {
-				err = s.bind(ctx, l, a)
+				err = s.bind(l, a, names)
 			}
 			if err != nil {
 				s.unbind(old, next)
@@ -389,7 +391,7 @@ func (s *Server) commitListeners(next *state) {
 // release closes the sockets that are not in next any more, and then binds what had
 // to wait for one of them. Only that can still fail, if another process is quicker:
 // the error is ErrIncomplete.
-func (s *Server) release(ctx context.Context, old, next *state) error {
+func (s *Server) release(old, next *state, names answers) error {
 	kept := map[splice.Listener]bool{}
 	for _, l := range next.listeners {
 		for _, b := range l.bound {
@@ -403,7 +405,7 @@ func (s *Server) release(ctx context.Context, old, next *state) error {
 			}
 		}
 	}
-	return s.bindRest(ctx, old, next)
+	return s.bindRest(old, next, names)
 }
 
 // ErrIncomplete is the error of a change that was made, but for an address that could
@@ -412,7 +414,7 @@ var ErrIncomplete = errors.New("all else was changed, and the next reload tries 
 
 // bindRest binds what is not bound yet. A state that others see is not changed: a
 // listener that gets an address is another one, in another state.
-func (s *Server) bindRest(ctx context.Context, old, st *state) (failed error) {
+func (s *Server) bindRest(old, st *state, names answers) (failed error) {
 	bound := *st
 	bound.listeners = nil
 	for _, l := range st.listeners {
@@ -420,7 +422,7 @@ func (s *Server) bindRest(ctx context.Context, old, st *state) (failed error) {
 		whole.bound = slices.Clone(l.bound)
 		for _, a := range l.cfg.Listen {
 			if l.holds(a) == nil && !old.listener(l.cfg.Name).is(l.cfg) {
-				if err := s.bind(ctx, &whole, a); err != nil && failed == nil {
+				if err := s.bind(&whole, a, names); err != nil && failed == nil {
 					failed = fmt.Errorf("%w: %w", err, ErrIncomplete)
 				}
 			}
@@ -438,8 +440,8 @@ func (s *Server) bindRest(ctx context.Context, old, st *state) (failed error) {
 
 // bind listens on one configured address, which is several if its host is a name
 // with several.
-func (s *Server) bind(ctx context.Context, l *listener, a config.Address) error {
-	binds, err := s.binds(ctx, a)
+func (s *Server) bind(l *listener, a config.Address, names answers) error {
+	binds, err := bindsOf(a, names)
 	if err != nil {
 		return fmt.Errorf("listener %s: %w", l.cfg.Name, err)
 	}
@@ -464,20 +466,20 @@ func (s *Server) bind(ctx context.Context, l *listener, a config.Address) error 
 	return nil
 }
 
-func (s *Server) binds(ctx context.Context, a config.Address) ([]splice.Bind, error) {
-	ip := a.IP()
+// bindsOf are the binds of an address: several where its host is a name with several.
+func bindsOf(a config.Address, names answers) ([]splice.Bind, error) {
 	switch {
 	case a.Network == config.Unix:
 		return []splice.Bind{{Unix: a.Path}}, nil
-	case a.Host == "" || ip.IsValid():
-		return []splice.Bind{{Addr: netip.AddrPortFrom(ip, a.Port)}}, nil
+	case !isName(a):
+		return []splice.Bind{{Addr: netip.AddrPortFrom(a.IP(), a.Port)}}, nil
 	}
-	ips, err := s.names.lookup(ctx, a.Host)
-	if err != nil {
-		return nil, fmt.Errorf("listen %s: %w", a, err)
+	found := names[a.Host]
+	if found.err != nil {
+		return nil, fmt.Errorf("listen %s: %w", a, found.err)
 	}
 	var binds []splice.Bind
-	for _, ip := range ips {
+	for _, ip := range found.ips {
 		binds = append(binds, splice.Bind{Addr: netip.AddrPortFrom(ip, a.Port)})
 	}
 	return binds, nil

@@ -25,24 +25,28 @@ var (
 	ErrRefused   = errors.New("refused")        // a value that makes no sense here
 )
 
-// change makes one change of the overrides, all of it or nothing.
+// change makes one change of the overrides, all of it or nothing. edit may be called
+// several times, each time with overrides that are as they were.
 func (s *Server) change(ctx context.Context, edit func(o *overrides) error) error {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	if s.stopping.Load() {
-		return ErrClosed
-	}
-	o := s.overrides.clone()
-	if err := edit(o); err != nil {
+	if err := s.awaitStart(ctx); err != nil {
 		return err
 	}
-	cfg := o.over(s.file)
-	if !o.sameBackends(s.overrides) { // else only values changed, and edit has seen to those
-		if err := validTogether(cfg); err != nil {
-			return fmt.Errorf("%w: %w", ErrRefused, err)
+	return s.step(ctx, func(names answers) error {
+		if s.stopping.Load() {
+			return ErrClosed
 		}
-	}
-	return s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: o, effective: cfg})
+		o := s.overrides.clone()
+		if err := edit(o); err != nil {
+			return err
+		}
+		cfg := o.over(s.file)
+		if !o.sameBackends(s.overrides) { // else only values changed, and edit has seen to those
+			if err := validTogether(cfg); err != nil {
+				return fmt.Errorf("%w: %w", ErrRefused, err)
+			}
+		}
+		return s.adopt(s.state.Load(), plan{file: s.file, overrides: o, effective: cfg, names: names})
+	})
 }
 
 // Settings are the settings of a backend that a person can change; nil leaves one

@@ -40,22 +40,33 @@ func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change
 // one as they did over the old one. The answer lists the differences, those without
 // effect too, and says of each what it waits for.
 //
-// The error is ErrClosed; or config.Problems, where cfg and the overrides do not go
+// The error is ErrClosed; or that of ctx, before the start; or config.Problems, where cfg and the overrides do not go
 // together; or that of an address that cannot be bound. Only with ErrIncomplete was
 // something changed, and the differences are answered as well.
-func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) ([]config.Change, error) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
+func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) (changes []config.Change, err error) {
+	began := time.Now()
+	if err := s.awaitStart(ctx); err != nil {
+		return nil, err
+	}
+	err = s.step(ctx, func(names answers) (err error) {
+		changes, err = s.reload(cfg, r, names, began)
+		return err
+	})
+	return changes, err
+}
+
+// reload is the step of a Reload that began at that time. needs s.applying.
+func (s *Server) reload(cfg *config.Config, r Reload, names answers, began time.Time) ([]config.Change, error) {
 	if s.stopping.Load() {
 		return nil, ErrClosed
 	}
-	began := time.Now()
 	old, was := s.state.Load(), s.overrides
 	next, err := s.plan(old.cfg, cfg, r.ResetOverrides)
 	if err != nil || r.DryRun {
 		return next.changes, err
 	}
-	if err = s.adopt(ctx, old, next); err != nil && !errors.Is(err, ErrIncomplete) {
+	next.names = names
+	if err = s.adopt(old, next); err != nil && !errors.Is(err, ErrIncomplete) {
 		return nil, err
 	}
 	for _, c := range next.changes {
@@ -79,6 +90,7 @@ type plan struct {
 	overrides *overrides
 	effective *config.Config // file under the overrides
 	changes   []config.Change
+	names     answers // of host names
 }
 
 // plan compares what runs with what cfg asks for.
@@ -107,16 +119,15 @@ func (s *Server) plan(running, cfg *config.Config, reset bool) (plan, error) {
 }
 
 // adopt makes a plan what runs. needs s.applying.
-func (s *Server) adopt(ctx context.Context, old *state, p plan) error {
+func (s *Server) adopt(old *state, p plan) error {
 	before := s.overrides
 	s.overrides = p.overrides // which the specs of backends are made from
-	err := s.apply(ctx, old, p.effective)
+	err := s.apply(old, p.effective, p.names)
 	if err != nil && !errors.Is(err, ErrIncomplete) {
 		s.overrides = before
 		return err
 	}
 	s.file = p.file
-	s.save()
 	return err
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -25,27 +26,41 @@ const (
 	maxLookups = 32
 )
 
-// resolver keeps the addresses of host names: each is looked up at the start and
-// then again and again. A name that once resolved keeps its last good addresses
-// through later errors.
+// resolver keeps the addresses of host names: each is looked up before its backend is
+// used, see step, and then again and again. A name that once resolved keeps its last good
+// addresses through later errors.
 type resolver struct {
 	log zerolog.Logger
 	dns net.Resolver
 
-	mu    sync.Mutex
+	// asking is held for the lookups of one change: the descriptors that are put aside
+	// for lookups are those of one.
+	asking sync.Mutex
+
+	mu    sync.Mutex // guards names and what they change
 	names map[*proxy.Target]*hostname
 }
 
 // hostname is the address of one target.
 type hostname struct {
-	target *proxy.Target
-	host   string
-	port   uint16
-
-	mu      sync.Mutex // held for a lookup
-	asked   bool
+	target  *proxy.Target
+	host    string
+	port    uint16
+	fresh   bool // nobody has looked it up yet
 	failing bool
 }
+
+// answers are what became of lookups, by host name.
+type answers map[string]answer
+
+// answer is what became of one lookup. One that has neither addresses nor an error was not
+// made in time.
+type answer struct {
+	ips []netip.Addr
+	err error
+}
+
+func (a answer) late() bool { return a.ips == nil && a.err == nil }
 
 func newResolver(log zerolog.Logger) *resolver {
 	return &resolver{log: log, names: map[*proxy.Target]*hostname{}}
@@ -58,7 +73,26 @@ func (r *resolver) add(t *proxy.Target, host string, port uint16) {
 	if r.names[t] != nil {
 		return
 	}
-	r.names[t] = &hostname{target: t, host: host, port: port}
+	r.names[t] = &hostname{target: t, host: host, port: port, fresh: true}
+}
+
+// settle gives those that were added the addresses that known has for them, and answers
+// the hosts that it says nothing of.
+func (r *resolver) settle(known answers) (missing []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.names {
+		if !n.fresh {
+			continue
+		}
+		a, ok := known[n.host]
+		if !ok {
+			missing = append(missing, n.host)
+			continue
+		}
+		r.take(n, a)
+	}
+	return missing
 }
 
 // retain forgets the targets that are not in st.
@@ -77,74 +111,96 @@ func (r *resolver) retain(st *state) {
 	maps.DeleteFunc(r.names, func(t *proxy.Target, _ *hostname) bool { return !used[t] })
 }
 
-// first looks the new names up, and returns when all have answered or firstResolve is
-// over. Those that were not reached by then are looked up in the next turn.
-func (r *resolver) first(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, firstResolve)
+// lookUp adds to known what becomes of hosts. Those that are to be listened on (true) it
+// waits for, as nothing goes without them. Others have firstResolve, all together; what was
+// not reached by then, the next turn looks up.
+func (r *resolver) lookUp(ctx context.Context, hosts map[string]bool, known answers) {
+	r.asking.Lock()
+	defer r.asking.Unlock()
+	soon, cancel := context.WithTimeout(ctx, firstResolve)
 	defer cancel()
-	r.refreshAll(ctx, func(n *hostname) bool { return !n.asked })
+	var mu sync.Mutex // of known
+	sideBySide(slices.Collect(maps.Keys(hosts)), func(host string) {
+		var a answer
+		switch {
+		case hosts[host]:
+			a = r.ask(ctx, host)
+		case soon.Err() == nil:
+			a = r.ask(soon, host)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		known[host] = a
+	})
 }
 
-// run looks them up again until ctx ends.
+// run looks all names up again and again until ctx ends.
 func (r *resolver) run(ctx context.Context) {
 	tick := time.NewTicker(resolveEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			r.refreshAll(ctx, func(*hostname) bool { return true })
+			r.refresh(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// refreshAll looks up those that are due, maxLookups at a time, until ctx ends.
-func (r *resolver) refreshAll(ctx context.Context, due func(*hostname) bool) {
+// refresh looks them up once, until ctx ends.
+func (r *resolver) refresh(ctx context.Context) {
 	r.mu.Lock()
 	names := slices.Collect(maps.Values(r.names))
 	r.mu.Unlock()
-	queue := make(chan *hostname)
+	sideBySide(names, func(n *hostname) {
+		if ctx.Err() != nil {
+			return
+		}
+		a := r.ask(ctx, n.host)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.take(n, a)
+	})
+}
+
+// sideBySide does all of the work, maxLookups at a time.
+func sideBySide[T any](work []T, do func(T)) {
+	queue := make(chan T)
 	var workers sync.WaitGroup
-	for range min(maxLookups, len(names)) {
+	for range min(maxLookups, len(work)) {
 		workers.Go(func() {
-			for n := range queue {
-				r.refreshIf(ctx, n, due)
+			for one := range queue {
+				do(one)
 			}
 		})
 	}
-	for _, n := range names {
-		queue <- n // a worker whose lookup takes too long gives it up
+	for _, one := range work {
+		queue <- one // a worker whose lookup takes too long gives it up
 	}
 	close(queue)
 	workers.Wait()
 }
 
-func (r *resolver) refreshIf(ctx context.Context, n *hostname, due func(*hostname) bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if ctx.Err() == nil && due(n) {
-		r.refresh(ctx, n)
-	}
-}
-
-func (r *resolver) refresh(ctx context.Context, n *hostname) {
-	n.asked = true
+// take gives the target of n what became of a lookup. needs mu.
+func (r *resolver) take(n *hostname, a answer) {
+	n.fresh = false
 	last := n.target.Addrs()
-	ips, err := r.lookup(ctx, n.host)
-	if err != nil {
-		if ctx.Err() != context.Canceled && !n.failing {
+	switch {
+	case a.late() || errors.Is(a.err, context.Canceled): // which says nothing of the name
+		return
+	case a.err != nil:
+		if !n.failing {
 			n.failing = true
-			r.log.Warn().Str("host", n.host).Int("kept", len(last)).Err(err).Msg("resolve failed")
+			r.log.Warn().Str("host", n.host).Int("kept", len(last)).Err(a.err).Msg("resolve failed")
 		}
 		return
-	}
-	if n.failing {
+	case n.failing:
 		n.failing = false
 		r.log.Info().Str("host", n.host).Msg("resolved again")
 	}
-	addrs := make([]netip.AddrPort, len(ips))
-	for i, ip := range ips {
+	addrs := make([]netip.AddrPort, len(a.ips))
+	for i, ip := range a.ips {
 		addrs[i] = netip.AddrPortFrom(ip, n.port)
 	}
 	if !slices.Equal(addrs, last) {
@@ -153,6 +209,15 @@ func (r *resolver) refresh(ctx context.Context, n *hostname) {
 		}
 		n.target.SetAddrs(addrs)
 	}
+}
+
+// ask is lookup, with the error context.Canceled where it was not let finish.
+func (r *resolver) ask(ctx context.Context, host string) answer {
+	ips, err := r.lookup(ctx, host)
+	if err != nil && ctx.Err() == context.Canceled {
+		err = context.Canceled
+	}
+	return answer{ips, err}
 }
 
 // lookup answers the addresses of host in an order that does not change from one

@@ -38,6 +38,8 @@ type Server struct {
 	overrides *overrides
 	saved     *overrides // as the state file has them; nil without one
 
+	saving sync.Mutex // held while the state file is written; taken before applying
+
 	state   atomic.Pointer[state]
 	leaving leaving
 	events  eventLog
@@ -139,16 +141,16 @@ func (s *Server) Run(ctx context.Context) error {
 
 // begin applies the first configuration, and says what came of it.
 func (s *Server) begin(ctx context.Context) error {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	err := s.adopt(ctx, s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file)})
-	if err == nil {
-		err = s.settle()
-	}
-	if err == nil {
-		s.announce()
-	}
-	return err
+	return s.step(ctx, func(names answers) error {
+		err := s.adopt(s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file), names: names})
+		if err == nil {
+			err = s.settle()
+		}
+		if err == nil {
+			s.announce()
+		}
+		return err
+	})
 }
 
 // Started is closed when every listener accepts clients.

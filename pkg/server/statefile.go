@@ -210,17 +210,28 @@ func (s *Server) keepAside(path string, why error) {
 
 // save writes the overrides to the state file if it does not have them. What cannot
 // be written is in effect all the same: an operator who drains a server while the
-// disk is full means it. Overrides shows what is persisted. needs s.applying.
+// disk is full means it. Overrides shows what is persisted. It holds s.applying only to
+// look: to wait for a disk is for whoever made the change alone.
 func (s *Server) save() {
 	path := s.start.Admin.StateFile
-	if path == "" || s.saved == nil || s.saved == s.overrides {
+	if path == "" {
 		return
 	}
-	if err := writeState(path, s.overrides); err != nil {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.applying.Lock()
+	o, saved := s.overrides, s.saved
+	s.applying.Unlock()
+	if saved == nil || saved == o {
+		return
+	}
+	if err := writeState(path, o); err != nil {
 		s.log.Error().Str("file", path).Err(err).Msg("overrides not saved")
 		return
 	}
-	s.saved = s.overrides
+	s.applying.Lock()
+	s.saved = o
+	s.applying.Unlock()
 }
 
 // writeState replaces the state file: there is always a whole one, and after a loss

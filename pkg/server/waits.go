@@ -11,7 +11,7 @@ import (
 // of it: of the same address, under another name, or of one that takes it in, as :5432
 // does with 127.0.0.1:5432. Then nothing more may fail if it can be helped, so the error
 // is an address that is not this machine's.
-func (s *Server) waits(old *state, a config.Address) (bool, error) {
+func (s *Server) waits(old *state, a config.Address, names answers) (bool, error) {
 	for _, l := range old.listeners {
 		for _, b := range l.bound {
 			switch {
@@ -21,7 +21,7 @@ func (s *Server) waits(old *state, a config.Address) (bool, error) {
 			case s.inherited.has(a.Port): // whose manager never lets go of it
 				return false, nil
 			default:
-				return true, assignable(a)
+				return true, assignable(a, names)
 			}
 		}
 	}
@@ -29,12 +29,23 @@ func (s *Server) waits(old *state, a config.Address) (bool, error) {
 }
 
 // assignable tries an address on any port.
-func assignable(a config.Address) error {
-	ln, err := net.Listen("tcp", net.JoinHostPort(a.Host, "0"))
+func assignable(a config.Address, names answers) error {
+	binds, err := bindsOf(a, names)
 	if err != nil {
-		return fmt.Errorf("listen %s: %w", a, err)
+		return err
 	}
-	return ln.Close()
+	for _, b := range binds {
+		host := "" // every address
+		if b.Addr.Addr().IsValid() {
+			host = b.Addr.Addr().String()
+		}
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return fmt.Errorf("listen %s: %w", a, err)
+		}
+		ln.Close()
+	}
+	return nil
 }
 
 // has reports whether a socket has the port.
