@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ type BackendHistory struct {
 // own. It takes at most 3 kB for each backend and 2.5 kB for each listener, so 30 MB for
 // 10 000 busy backends; and a tenth of a kB for one that did nothing since it is known,
 // as a column that has only zeros has no memory. What was removed is forgotten at the
-// next point.
+// first point after its last session has ended.
 //
 // The zero value is empty.
 type history struct {
@@ -89,6 +90,16 @@ type reading struct {
 	connect                    int64 // nanoseconds
 }
 
+// plus is r after the counters of other were absorbed.
+func (r reading) plus(other reading) reading {
+	r.sessions += other.sessions
+	r.up += other.up
+	r.down += other.down
+	r.failed += other.failed
+	r.connect += other.connect
+	return r
+}
+
 // recordHistory takes a point at each step until the server ends.
 func (s *Server) recordHistory() {
 	ticker := time.NewTicker(HistoryStep)
@@ -96,42 +107,79 @@ func (s *Server) recordHistory() {
 	for {
 		select {
 		case now := <-ticker.C:
-			s.history.record(now, s.readings())
+			s.recordPoint(now)
 		case <-s.ctx.Done():
 			return
 		}
 	}
 }
 
-// readings are the counters of all that runs.
+// recordPoint takes a point of all that runs, and of all that is leaving: it may come
+// back, and what it counted until then is not of one step. Nothing is bequeathed meanwhile.
+func (s *Server) recordPoint(now time.Time) {
+	s.leaving.mu.Lock()
+	defer s.leaving.mu.Unlock()
+	s.history.record(now, s.readings())
+}
+
+// readings are the counters of all that runs or is leaving. needs leaving.mu.
 func (s *Server) readings() map[any]reading {
 	st := s.state.Load()
-	for _, l := range s.fronts() {
-		l.Settle()
-	}
 	now := map[any]reading{}
-	for _, l := range st.listeners {
-		f := l.front
-		r := reading{active: int64(f.Gate.Used()), sessions: f.Sessions.Load(), up: f.Up.Load(), down: f.Down.Load()}
-		for i := range f.Refused {
-			r.failed += f.Refused[i].Load()
-		}
-		now[f] = r
+	for _, l := range s.allListeners(st) {
+		l.front.Settle()
+		now[l.front] = readListener(l.front)
 	}
-	for _, p := range st.pools {
+	pools := slices.Clone(st.pools)
+	for _, p := range s.leaving.pools {
+		pools = append(pools, p.pool)
+	}
+	for _, p := range pools {
 		for _, row := range p.balancer.Backends() {
 			t := row.Value.(*proxy.Target)
-			r := reading{
-				active: row.Active, sessions: t.Sessions.Load(), up: t.Up.Load(), down: t.Down.Load(),
-				connect: t.ConnectTime.Load(),
-			}
-			for i := range t.DialFailures {
-				r.failed += t.DialFailures[i].Load()
-			}
-			now[t] = r
+			now[t] = readTarget(t, row.Active)
 		}
 	}
+	for _, b := range s.leaving.backends {
+		now[b.target()] = readTarget(b.target(), b.backend.Active())
+	}
 	return now
+}
+
+func readListener(f *proxy.Listener) reading {
+	r := reading{active: int64(f.Gate.Used()), sessions: f.Sessions.Load(), up: f.Up.Load(), down: f.Down.Load()}
+	for i := range f.Refused {
+		r.failed += f.Refused[i].Load()
+	}
+	return r
+}
+
+func readTarget(t *proxy.Target, active int64) reading {
+	r := reading{
+		active: active, sessions: t.Sessions.Load(), up: t.Up.Load(), down: t.Down.Load(),
+		connect: t.ConnectTime.Load(),
+	}
+	for i := range t.DialFailures {
+		r.failed += t.DialFailures[i].Load()
+	}
+	return r
+}
+
+// bequeath has heir, which absorbs the counters of from, not show them as one step: what
+// was in the points of from is in no other's.
+func (h *history) bequeath(heir, from any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	gone := h.series[from]
+	if gone == nil {
+		return
+	}
+	to := h.series[heir]
+	if to == nil {
+		to = &series{}
+		h.series[heir] = to
+	}
+	to.last = to.last.plus(gone.last)
 }
 
 // record takes a point at time end.

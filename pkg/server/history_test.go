@@ -114,7 +114,7 @@ health = { type = "none" }
 connect = { attempts = 1 }
 backend = [{ name = "x", address = "127.0.0.1:%d" }]
 `, newEcho(t, "127.0.0.1:0").Address(), testserver.FreePort(t)))
-	s.history.record(time.Now(), s.readings())
+	s.recordPoint(time.Now())
 	hold(t, s, "tcp", s.Addr("front").String(), 3)
 	_, err := s.History("nowhere")
 	if !errors.Is(err, ErrUnknown) {
@@ -137,7 +137,7 @@ backend = [{ name = "x", address = "127.0.0.1:%d" }]
 		return l.Up >= 12 && l.Down >= 12
 	})
 	at := time.Now()
-	s.history.record(at, s.readings())
+	s.recordPoint(at)
 
 	h, err := s.History("")
 	if err != nil || len(h.Pools) != 2 || len(h.Listeners) != 3 || h.Points != 2 || !h.End.Equal(at) {
@@ -163,6 +163,70 @@ backend = [{ name = "x", address = "127.0.0.1:%d" }]
 	h, err = s.ListenerHistories("")
 	if err != nil || len(h.Pools) != 0 || len(h.Listeners) != 3 {
 		t.Errorf("of listeners: got %+v, %v; want all of them and no pool", h, err)
+	}
+}
+
+// pointsOf is what history says of a backend's sessions, in all of the steps together.
+func pointsOf(t *testing.T, s *Server, name string) (sessions, up float32) {
+	t.Helper()
+	h, err := s.History("pool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range h.Pools[0].Backends {
+		if b.Name == name {
+			for i := range b.Sessions {
+				sessions, up = sessions+b.Sessions[i], up+b.Up[i]
+			}
+		}
+	}
+	return sessions, up
+}
+
+// What comes back while it is leaving shows what it does then, and not all that it ever
+// did in one step.
+func TestHistoryOfABackendThatComesBack(t *testing.T) {
+	s, conf, a, b := twoBackends(t)
+	live := chatting(t, front(s))
+	counted(t, s, 8)
+	if row(s, a).Sessions == 0 {
+		a, b = b, a
+	}
+	s.recordPoint(time.Now())
+	without := conf
+	without.backends = []string{b}
+	apply(t, s, without.config(t))
+	s.recordPoint(time.Now())
+	if err := exchange(live); err != nil {
+		t.Fatal(err)
+	}
+	counted(t, s, 16)
+	s.recordPoint(time.Now())
+	apply(t, s, conf.config(t))
+	s.recordPoint(time.Now())
+	if sessions, up := pointsOf(t, s, a); sessions != 1 || up != 8 {
+		t.Errorf("got %v sessions and %v bytes in all steps; want 1 and 8, each once", sessions, up)
+	}
+}
+
+// Nor does a backend that takes over the counts of its name show them as a step.
+func TestHistoryOfAnHeir(t *testing.T) {
+	a, b := newEcho(t, "127.0.0.1:0").Addr().String(), newEcho(t, "127.0.0.1:0").Addr().String()
+	conf := setup{listen: "127.0.0.1:0", pool: fmt.Sprintf("backend = [{ name = \"x\", address = %q }]\n", a)}
+	s := start(t, conf.config(t))
+	live := chatting(t, front(s))
+	counted(t, s, 8)
+	s.recordPoint(time.Now())
+	conf.pool = fmt.Sprintf("backend = [{ name = \"x\", address = %q }]\n", b)
+	apply(t, s, conf.config(t))
+	live.Close()
+	forgotten(t, s)
+	if got := s.Snapshot().Pools[0].Backends[0].Sessions; got != 1 {
+		t.Fatalf("sessions of the name: got %d; want the 1 of the address before", got)
+	}
+	s.recordPoint(time.Now())
+	if sessions, up := pointsOf(t, s, "x"); sessions != 0 || up != 0 {
+		t.Errorf("got %v sessions and %v bytes of the new address; want 0", sessions, up)
 	}
 }
 

@@ -246,18 +246,26 @@ func (s *Server) cutDue(now time.Time) {
 // address, so that the series of the name does not fall: one that runs, or else one
 // that is leaving too. needs leaving.mu.
 func (s *Server) bequeath(b *leavingBackend) {
+	if heir := s.heir(b); heir != nil {
+		heir.Absorb(b.target())
+		s.history.bequeath(heir, b.target())
+	}
+}
+
+// heir is the target of the backend that has b's name now, nil if none has. needs
+// leaving.mu.
+func (s *Server) heir(b *leavingBackend) *proxy.Target {
 	if p := s.state.Load().pool(b.pool); p != nil {
 		for _, row := range p.balancer.Backends() {
 			if row.Name == b.backend.Name() {
-				row.Value.(*proxy.Target).Absorb(b.target())
-				return
+				return row.Value.(*proxy.Target)
 			}
 		}
 	}
 	for _, other := range s.leaving.of(b.pool) {
 		if other != b && other.backend.Name() == b.backend.Name() {
-			other.target().Absorb(b.target())
-			return
+			return other.target()
 		}
 	}
+	return nil
 }
