@@ -38,7 +38,10 @@ type Server struct {
 	overrides *overrides
 	saved     *overrides // as the state file has them; nil without one
 
-	saving sync.Mutex // held while the state file is written; taken before applying
+	saving         sync.Mutex    // held while the state file is written; taken before applying
+	saveFails      bool          // guarded by saving
+	unsaved        chan struct{} // holds a token when the state file is to be written again
+	saveAgainAfter time.Duration
 
 	state   atomic.Pointer[state]
 	leaving leaving
@@ -81,6 +84,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 		ear:     newEar(),
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),
+		unsaved: make(chan struct{}, 1), saveAgainAfter: saveAgainAfter,
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.events.startAt(time.Now())
@@ -124,6 +128,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.background.Go(s.recordHistory)
 	s.background.Go(func() { s.seeOff(s.ctx) })
 	s.background.Go(s.keep)
+	s.background.Go(s.saveAgain)
 	if err := s.begin(ctx); err != nil {
 		s.abort()
 		return err

@@ -28,12 +28,17 @@ import (
 //	  ]
 //	}
 //
-// It is written as a whole after every change: to a file beside it, which is on the
+// It is written as a whole after every change, and after one that could not be written
+// again every few seconds: to a file beside it, which is on the
 // disk before it takes the name. So at any time there is the old one or the new one.
 //
 // At the start a file that is not ours stops the process, which would overwrite it.
 // One that is ours but cannot be understood is kept aside under another name, and
 // the process serves without it: to forget a drain is bad, to serve nobody is worse.
+
+// saveAgainAfter is the time from a write that failed to the next attempt: a disk that has
+// room again, or is mounted again, has the overrides before a person would think of them.
+const saveAgainAfter = 5 * time.Second
 
 // stateMark is what a state file begins with, so that no other is taken for one.
 const stateMark = `{
@@ -225,13 +230,48 @@ func (s *Server) save() {
 	if saved == nil || saved == o {
 		return
 	}
-	if err := writeState(path, o); err != nil {
-		s.log.Error().Str("file", path).Err(err).Msg("overrides not saved")
+	err := writeState(path, o)
+	s.tellSaved(path, err)
+	if err != nil {
+		select {
+		case s.unsaved <- struct{}{}:
+		default: // it is tried again anyway
+		}
 		return
 	}
 	s.applying.Lock()
 	s.saved = o
 	s.applying.Unlock()
+}
+
+// tellSaved tells the first failure of a row, and its end. needs saving.
+func (s *Server) tellSaved(path string, err error) {
+	switch was := s.saveFails; {
+	case err != nil && !was:
+		s.log.Error().Str("file", path).Err(err).Float64("again_after", s.saveAgainAfter.Seconds()).Msg("overrides not saved")
+	case err == nil && was:
+		s.log.Info().Str("file", path).Msg("overrides saved again")
+	}
+	s.saveFails = err != nil
+}
+
+// saveAgain saves what could not be saved, again and again until it could; and one last
+// time when the server ends.
+func (s *Server) saveAgain() {
+	for s.ctx.Err() == nil {
+		select {
+		case <-s.unsaved:
+			select {
+			case <-time.After(s.saveAgainAfter):
+			case <-s.ctx.Done():
+			}
+			s.save()
+		case <-s.ctx.Done():
+			if len(s.unsaved) > 0 {
+				s.save()
+			}
+		}
+	}
 }
 
 // writeState replaces the state file: there is always a whole one, and after a loss

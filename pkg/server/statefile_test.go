@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/limeload/limeload/balancer"
 	"github.com/limeload/limeload/pkg/config"
@@ -236,6 +237,63 @@ func TestStateThatCannotBeSaved(t *testing.T) {
 		drain(balancer.Maintenance)
 		if !s.Overrides()[0].Persisted {
 			t.Error("not persisted after the disk is well again")
+		}
+	})
+}
+
+// What could not be saved is saved when it can be, without another change, and the log
+// has one line for the trouble and one for its end.
+func TestStateIsSavedAgain(t *testing.T) {
+	conf, path, a, b := remembered(t)
+	log := life(t, conf.config(t), func(s *Server) {
+		s.saving.Lock()
+		s.saveAgainAfter = time.Millisecond
+		s.saving.Unlock()
+		blocked := path + ".new" // a directory with something in it, where the new file would be
+		if err := os.MkdirAll(filepath.Join(blocked, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{a, b} {
+			if err := s.SetBackend(t.Context(), "pool", name, Settings{Weight: ptr(9)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tried := func() bool { return len(s.unsaved) == 0 } // the token of the last failure is taken
+		eventually(t, "it is tried again", tried)
+		if o := s.Overrides(); len(o) != 2 || o[0].Persisted {
+			t.Errorf("overrides %+v; want two that are not persisted", o)
+		}
+		if err := os.RemoveAll(blocked); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is saved", func() bool { return s.Overrides()[0].Persisted && s.Overrides()[1].Persisted })
+	})
+	for _, line := range []string{"overrides not saved", "overrides saved again"} {
+		if n := strings.Count(log, line); n != 1 {
+			t.Errorf("%q is told %d times; want once:\n%s", line, n, log)
+		}
+	}
+}
+
+// A server that ends tries once more.
+func TestStateIsSavedAtTheEnd(t *testing.T) {
+	conf, path, a, _ := remembered(t)
+	life(t, conf.config(t), func(s *Server) {
+		blocked := path + ".new"
+		if err := os.MkdirAll(filepath.Join(blocked, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetBackend(t.Context(), "pool", a, Settings{Weight: ptr(9)}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is to be tried again", func() bool { return len(s.unsaved) == 0 })
+		if err := os.RemoveAll(blocked); err != nil {
+			t.Fatal(err)
+		}
+	})
+	life(t, conf.config(t), func(s *Server) {
+		if got := row(s, a).Weight; got != 9 {
+			t.Errorf("after a restart: weight %d; want 9", got)
 		}
 	})
 }
