@@ -200,9 +200,16 @@ func TestServiceManagerHearsOfTheLife(t *testing.T) {
 		if got, want := m.hears("STOPPING=1"), "STOPPING=1\nEXTEND_TIMEOUT_USEC=87000000"; got != want {
 			t.Errorf("got %q; want %q", got, want)
 		}
+		l.signal(syscall.SIGHUP) // too late
+		l.await(fields{"msg": "not reloaded: stopping"})
 		v.leave(t)
 		if status := l.status(); status != 0 {
 			t.Errorf("exit status: got %d; want 0", status)
+		}
+		for len(m.heard) > 0 {
+			if text := <-m.heard; strings.HasPrefix(text, "RELOADING") || strings.HasPrefix(text, "READY") {
+				t.Errorf("after it stops: got %q; want none of these", text)
+			}
 		}
 	})
 }

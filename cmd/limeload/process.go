@@ -49,6 +49,8 @@ func (p *process) obey(signals chan os.Signal) {
 		}
 		p.log.Info().Str("signal", sig.String()).Msg("signal")
 		switch {
+		case sig == syscall.SIGHUP && stops > 0:
+			p.log.Info().Str("source", "signal").Msg("not reloaded: stopping")
 		case sig == syscall.SIGHUP:
 			p.reloadSoon("signal")
 		case stops == 0:

@@ -55,6 +55,10 @@ func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change,
 	if err == nil {
 		changes, err = p.Reload(ctx, cfg, r)
 	}
+	if errors.Is(err, server.ErrClosed) { // which says nothing of the file
+		p.log.Info().Str("source", r.Source).Msg("not reloaded: stopping")
+		return nil, err
+	}
 	if err != nil && !r.DryRun {
 		p.ReloadRefused(err)
 		outcome := "reload failed, nothing changed"

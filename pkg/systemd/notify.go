@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,6 +21,9 @@ type Notifier struct {
 	// Watchdog is how long the manager waits for Alive before it takes the process for
 	// dead; 0 means that it does not wait for one.
 	Watchdog time.Duration
+
+	mu       sync.Mutex // orders what follows
+	stopping bool       // said so: there is no way back
 }
 
 // NewNotifier connects to the manager that the environment names (NOTIFY_SOCKET,
@@ -56,18 +60,26 @@ func take(name string) string {
 	return value
 }
 
-// Ready tells that the start, or a reload, is done.
-func (n *Notifier) Ready() { n.send("READY=1") }
+// Ready tells that the start, or a reload, is done. After Stopping it tells nothing: the
+// manager would take the service for running again.
+func (n *Notifier) Ready() { n.sendUnlessStopping("READY=1") }
 
 // Reloading tells that a reload begins; Ready follows when it has ended, well or not.
-// The time is what a manager that has Type=notify-reload asks for.
+// The time is what a manager that has Type=notify-reload asks for. After Stopping it tells
+// nothing.
 func (n *Notifier) Reloading() {
-	n.send("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(monotonic().Microseconds(), 10))
+	n.sendUnlessStopping("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(monotonic().Microseconds(), 10))
 }
 
 // Stopping tells that the process ends, and may take so long: the manager's own limit
 // (TimeoutStopSec) is extended, so that it does not cut a longer drain short.
 func (n *Notifier) Stopping(within time.Duration) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stopping = true
 	n.send("STOPPING=1", "EXTEND_TIMEOUT_USEC="+strconv.FormatInt(within.Microseconds(), 10))
 }
 
@@ -77,6 +89,17 @@ func (n *Notifier) Alive() { n.send("WATCHDOG=1") }
 // Status is one line for people, in systemctl status.
 func (n *Notifier) Status(text string) {
 	n.send("STATUS=" + strings.ReplaceAll(text, "\n", " "))
+}
+
+func (n *Notifier) sendUnlessStopping(assignments ...string) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.stopping {
+		n.send(assignments...)
+	}
 }
 
 // send sends assignments as one datagram, which the manager reads as a whole.

@@ -51,7 +51,11 @@ func TestMessages(t *testing.T) {
 	}{
 		{"ready", n.Ready, `READY=1`},
 		{"reloading", n.Reloading, `RELOADING=1\nMONOTONIC_USEC=[1-9][0-9]*`},
-		{"stopping", func() { n.Stopping(90 * time.Second) }, `STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000`},
+		{"stopping, and nothing that takes it back", func() {
+			n.Stopping(90 * time.Second)
+			n.Reloading()
+			n.Ready()
+		}, `STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000`},
 		{"alive", n.Alive, `WATCHDOG=1`},
 		{"status", func() { n.Status("2 sessions") }, `STATUS=2 sessions`},
 		{"status of two lines", func() { n.Status("a\nREADY=1") }, `STATUS=a READY=1`},
