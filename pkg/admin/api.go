@@ -58,7 +58,7 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 	}, a.removeBackend)
 	huma.Register(h, huma.Operation{
 		OperationID: "kill-sessions", Method: http.MethodDelete, Path: "/api/v1/pools/{pool}/backends/{backend}/sessions",
-		Summary: "Cut the sessions of a backend",
+		Summary: "Cut the sessions of a backend", Description: "Those of one that was removed and is leaving, too.",
 	}, a.killSessions)
 	huma.Register(h, huma.Operation{
 		OperationID: "reload", Method: http.MethodPost, Path: "/api/v1/reload",

@@ -220,15 +220,44 @@ func inFile(c *config.Config, pool, backend string) bool {
 	return p != nil && slices.ContainsFunc(p.Backends, func(b config.Backend) bool { return b.Name == backend })
 }
 
-// KillBackend cuts the sessions of a backend and answers how many they were.
+// KillBackend cuts the sessions of a backend and answers how many they were: of all that
+// have the name, the one that runs and those that are leaving. The error is ErrUnknown
+// where there is none.
 func (s *Server) KillBackend(pool, backend string) (int, error) {
-	row, err := s.backend(pool, backend)
-	if err != nil {
+	named := s.named(pool, backend)
+	if len(named) == 0 {
+		_, err := s.backend(pool, backend)
 		return 0, err
 	}
-	n := s.kill(row.Backend, splice.ReasonKilled)
+	n := s.engine.Kill(func(session splice.Session) bool {
+		_, used := proxy.Of(session)
+		return used != nil && slices.Contains(named, used)
+	}, splice.ReasonKilled)
 	s.log.Info().Str("pool", pool).Str("backend", backend).Int("sessions", n).Msg("sessions killed")
 	return n, nil
+}
+
+// named are the backends of a name that may have sessions: it has moved to another address,
+// say, and those at the one before have not ended.
+func (s *Server) named(poolName, backend string) (all []*balancer.Backend) {
+	s.leaving.mu.Lock()
+	defer s.leaving.mu.Unlock()
+	for _, p := range []*pool{s.state.Load().pool(poolName), s.leaving.pool(poolName)} {
+		if p == nil {
+			continue
+		}
+		for _, row := range p.balancer.Backends() {
+			if row.Name == backend {
+				all = append(all, row.Backend)
+			}
+		}
+	}
+	for _, b := range s.leaving.of(poolName) {
+		if b.backend.Name() == backend {
+			all = append(all, b.backend)
+		}
+	}
+	return all
 }
 
 func (s *Server) kill(b *balancer.Backend, r splice.Reason) int {

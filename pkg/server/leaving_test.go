@@ -248,3 +248,41 @@ func TestCutIsDueOnce(t *testing.T) {
 	s.seeOffDue(time.Now().Add(time.Hour))
 	eventually(t, "cut", func() bool { return s.Snapshot().Listeners[0].Ended[splice.ReasonDrained] == 1 })
 }
+
+// Who kills by a backend's name means the one that was removed as well: its sessions are
+// what the name has left, or part of what it has.
+func TestSessionsOfALeavingBackendAreKilled(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		a, b := newEcho(t, "127.0.0.1:0").Addr().String(), newEcho(t, "127.0.0.1:0").Addr().String()
+		at := func(name, address string) string {
+			return fmt.Sprintf("backend = [{ name = %q, address = %q }]\n", name, address)
+		}
+		conf := setup{listen: "127.0.0.1:0", pool: at("x", a), top: fmt.Sprintf("engine = { type = %q }\nshutdown = { drain_timeout = \"1h\" }", engine)}
+		s := start(t, conf.config(t))
+		kill := func(want int) {
+			t.Helper()
+			if n, err := s.KillBackend("pool", "x"); n != want || err != nil {
+				t.Errorf("got %d sessions, %v; want %d", n, err, want)
+			}
+		}
+		first := chatting(t, front(s))
+		conf.pool = at("y", b)
+		apply(t, s, conf.config(t))
+		kill(1)
+		if _, err := first.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("its session: got %v; want a reset", err)
+		}
+		forgotten(t, s)
+		if _, err := s.KillBackend("pool", "x"); !errors.Is(err, ErrUnknown) {
+			t.Errorf("when it has left: got %v; want %v", err, ErrUnknown)
+		}
+
+		conf.pool = at("x", a)
+		apply(t, s, conf.config(t))
+		chatting(t, front(s))
+		conf.pool = at("x", b) // the name at another address
+		apply(t, s, conf.config(t))
+		chatting(t, front(s))
+		kill(2)
+	})
+}

@@ -72,7 +72,7 @@ export class Actions {
     return this.run(
       {
         title: `Kill the sessions of ${b.name}?`,
-        words: [`${b.active === 0 ? "It has none now; those that come until you confirm" : capital(live(b))} will be cut at once: clients see a reset connection. New clients may still come to it${b.mode === "ready" ? "; drain it first if they should not" : ""}.`],
+        words: [`${b.active === 0 ? "It has none now; those that come until you confirm" : capital(live(b))} will be cut at once: clients see a reset connection. ${b.mode === "removed" ? "It gets no new ones" : `New clients may still come to it${b.mode === "ready" ? "; drain it first if they should not" : ""}`}.`],
         button: "Kill sessions",
         danger: true,
         act: async () => ({ killed } = await api.killAll(pool, b.name)),

@@ -182,6 +182,7 @@ class Row {
     this.traffic = cell("num traffic");
     this.weight = cell("num weight");
     this.mode = h("button", { type: "button", class: "small", onclick: () => this.switchMode(tools.actions) });
+    this.kill = h("button", { type: "button", class: "small quiet", "aria-label": `Kill the sessions of ${name}`, onclick: () => tools.actions.killAll(pool, this.now) }, "Kill");
     this.details = h("button", { type: "button", class: "small quiet", "aria-label": `Details and actions of ${name}`, onclick: () => tools.details(pool, name) }, "More");
     this.node = h(
       "tr",
@@ -194,7 +195,7 @@ class Row {
       cell("last", this.spark.node),
       this.traffic,
       this.weight,
-      cell("acts", this.mode, this.details),
+      cell("acts", this.mode, this.details, this.kill),
     );
   }
 
@@ -217,8 +218,9 @@ class Row {
     text(this.traffic, both(rates));
     text(this.weight, weight(b));
     this.tag(b);
-    const gone = b.mode === "removed"; // there is nothing more to do with it
+    const gone = b.mode === "removed"; // all there is to do with it is to cut its sessions
     for (const button of [this.mode, this.details]) hidden(button, gone);
+    hidden(this.kill, !gone);
     this.open.disabled = gone;
     const does = b.held ? "Let in" : b.mode === "ready" ? "Drain" : "Ready";
     text(this.mode, does);
