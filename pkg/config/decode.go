@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -296,7 +297,18 @@ func (f field) of(v reflect.Value) reflect.Value { return v.FieldByIndex(f.index
 
 // fieldsOf returns the keys of a table in the order of the struct, those of an embedded
 // struct in its place. The tag is toml:"KEY", toml:"KEY,required" or toml:"KEY,secret".
+// They are the same for all that ask: a validation of many pools asks often.
 func fieldsOf(t reflect.Type) []field {
+	known, ok := fieldsByType.Load(t)
+	if !ok {
+		known, _ = fieldsByType.LoadOrStore(t, findFields(t))
+	}
+	return known.([]field)
+}
+
+var fieldsByType sync.Map // reflect.Type to []field
+
+func findFields(t reflect.Type) []field {
 	var fields []field
 	for _, f := range reflect.VisibleFields(t) {
 		if tag, ok := f.Tag.Lookup("toml"); ok {

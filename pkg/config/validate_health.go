@@ -91,17 +91,17 @@ func (v *validator) applicable(path string, p Probe) {
 	if !slices.Contains(HealthTypes(), p.Type) {
 		return
 	}
+	written, usual := reflect.ValueOf(p), reflect.ValueOf(DefaultProbe())
 	for _, k := range keyTypes {
-		if !slices.Contains(k.types, p.Type) && !isDefault(p, k.key) {
+		if !slices.Contains(k.types, p.Type) && !isSame(written, usual, k.key) {
 			v.wrong(path+"."+k.key, "means nothing to health type %s; it is for %s", p.Type, strings.Join(k.types, ", "))
 		}
 	}
 }
 
-// isDefault says whether a key of p, or all of a table, has its default: a key that is
-// written with that changes nothing.
-func isDefault(p Probe, key string) bool {
-	a, b := reflect.ValueOf(p), reflect.ValueOf(DefaultProbe())
+// isSame says whether two probes have the same for a key, or for all of a table. A key that
+// is written with its default changes nothing.
+func isSame(a, b reflect.Value, key string) bool {
 	for part := range strings.SplitSeq(key, ".") {
 		fields := fieldsOf(a.Type())
 		f := fields[slices.IndexFunc(fields, func(f field) bool { return f.key == part })]
@@ -169,7 +169,7 @@ func (v *validator) probeTLS(path string, p Probe) {
 	case p.TLS.Enabled:
 	case p.Type == HealthTLS || p.Type == HealthHTTPS:
 		v.wrong(path+".enabled", "health type %s is always encrypted", p.Type)
-	case usesKey("tls", p.Type) && !isDefault(p, "tls"):
+	case usesKey("tls", p.Type) && !isSame(reflect.ValueOf(p), reflect.ValueOf(DefaultProbe()), "tls"):
 		v.wrong(path, "is not used; want enabled = true, too")
 	}
 	if !p.TLS.Verify && p.TLS.CAFile != "" {
