@@ -26,6 +26,7 @@ type copyPair struct {
 	timeouts Timeouts    // of the endpoint that was connected to
 	watchdog *time.Timer // of the timeouts
 	up, down copyFlow
+	leaving  bool          // the client had sent all it will when there was no backend yet
 	closed   chan struct{} // closed after the session's Close has returned
 	asked    atomic.Int64  // age in nanoseconds from which the backend's first byte is timed
 	answered atomic.Int64  // age at it; 0 = none came
@@ -131,7 +132,7 @@ func (p *copyPair) result() Result {
 		FirstByte: p.firstByte(),
 		Path:      p.path,
 
-		ClientEnded: p.client.ended,
+		ClientEnded: p.leaving || p.client.ended,
 	}
 }
 

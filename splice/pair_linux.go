@@ -87,6 +87,7 @@ type pair struct {
 	flows [2]flow
 
 	session  Session
+	failed   error // of the last attempt, while there is no backend
 	counters *Counters
 	timeouts *Timeouts
 	limits   *Bandwidth
@@ -481,7 +482,7 @@ func (l *loop) dial(p *pair, last error, spoke bool) {
 		if last = l.connect(p, &ep, spoke); last == nil {
 			return
 		}
-		if p.clientEnded {
+		if p.failed = last; p.clientEnded {
 			l.closeFailed(p, last)
 			return
 		}
@@ -541,7 +542,7 @@ func (l *loop) established(p *pair) error {
 		l.dropBackend(p)
 		return ErrSelfConnect
 	}
-	p.state, p.alarm = stateRelaying, 0
+	p.state, p.alarm, p.failed = stateRelaying, 0, nil
 	now := l.clock()
 	p.flows[up].last, p.flows[down].last = now, now
 	p.ends[backend].writable = true
@@ -566,7 +567,7 @@ func selfConnected(fd int32) bool {
 // dialFailed goes on with the next attempt, unless the client has ended: its bytes
 // were for that one attempt.
 func (l *loop) dialFailed(p *pair, err error) {
-	if p.clientEnded {
+	if p.failed = err; p.clientEnded {
 		l.closeFailed(p, err)
 		return
 	}
@@ -584,7 +585,8 @@ func (l *loop) dropBackend(p *pair) {
 }
 
 // clientStirred handles an event of the client while there is no backend yet: a
-// client that resets, or ends with nothing sent, is gone.
+// client that resets, or ends with nothing sent, is gone. One that ends behind bytes
+// in the pause after a failed attempt has had its attempt.
 func (l *loop) clientStirred(p *pair) {
 	c := &p.ends[client]
 	if !c.hup {
@@ -596,7 +598,9 @@ func (l *loop) clientStirred(p *pair) {
 	}
 	switch n, e := sys.Peek(c.fd, l.buf[:1]); {
 	case n > 0:
-		p.clientEnded = true
+		if p.clientEnded = true; p.state == stateWaiting && p.failed != nil {
+			l.closeFailed(p, p.failed)
+		}
 	case e == 0:
 		l.close(p, ReasonClientClosed, 0, sys.Close) // the backend may have accepted by now
 	case e != unix.EAGAIN:
