@@ -626,7 +626,7 @@ func (l *loop) nextDeadline(p *pair) int64 {
 				earlier(b + int64(stuckAfter))
 			}
 		}
-		if p.paces != nil && p.paces[d].due > 0 {
+		if p.paces != nil && p.paces[d].due > 0 && !p.flows[d].queued {
 			earlier(min(p.paces[d].due, after(l.now, turnCheck)))
 		}
 	}

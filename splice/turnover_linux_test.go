@@ -84,3 +84,27 @@ func TestTurnoverOfAnEndedPair(t *testing.T) {
 		t.Errorf("after its turn, with %d bytes: got %d places in the queue; want one", p.flows[up].bytes, n)
 	}
 }
+
+// A bounded flow whose turn came in a round that others had used up has it in the next one.
+func TestTurnoverKeepsAReservedTurn(t *testing.T) {
+	l, p, far := newBulkPair(t)
+	const grant = 10 << 10
+	p.limits, p.paces = new(Bandwidth), new([2]pace)
+	p.limits.Set(Rates{Up: 1 << 20})
+	ln, pc := &p.limits.lanes[up], &p.paces[up]
+	ln.shared.take(l.now, 1<<20, 1<<20) // by all others: the next turn is far away
+	if n := pc.reserve(ln, l.now, grant, func() int { return grant }); n != 0 {
+		t.Fatalf("got %d bytes of a bucket that is used up; want a wait", n)
+	}
+	l.now = pc.due
+
+	unix.Write(far[client], make([]byte, grant))
+	l.left = 0
+	l.takeTurns(p)
+	ln.shared.take(l.now, 1<<20, 1<<20) // and again
+	l.left = roundBudget
+	l.goOn()
+	if got := p.flows[up].bytes; got != grant {
+		t.Errorf("the flow moved %d bytes in its turn; want %d", got, grant)
+	}
+}
