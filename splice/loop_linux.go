@@ -224,6 +224,8 @@ func (l *loop) stir(p *pair, s side, events uint32) {
 		l.clientStirred(p)
 	case p.state == stateResetting && s != p.gone:
 		l.tryReset(p)
+	case p.state == stateDelivering && s != p.gone:
+		l.deliver(p)
 	}
 }
 

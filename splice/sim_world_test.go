@@ -340,8 +340,11 @@ func (w *world) turn() {
 		s.note()
 	}
 	w.l.pairs.each(func(p *pair) {
-		if p.state == stateResetting {
+		switch p.state {
+		case stateResetting:
 			w.seen.resets++
+		case stateDelivering:
+			w.seen.deliveries++
 		}
 	})
 	w.checkTurn()
