@@ -24,6 +24,7 @@ func (p *copyPair) dial() bool {
 	watch := watchClient(p.client.Conn, p.stopDial)
 	conn, ep, took, err := p.connectAny(watch)
 	watch.stop()
+	p.leaving = watch.halfClosed.Load()
 
 	var gone clientGone
 	switch {
@@ -58,7 +59,7 @@ func (p *copyPair) connectAny(watch *clientWatch) (net.Conn, Endpoint, time.Dura
 	for {
 		ep, err := p.ask(last)
 		if wait, ok := err.(Wait); ok {
-			p.sleep(time.Duration(wait))
+			p.sleep(time.Duration(wait), watch, failed != nil)
 			last = wait
 		} else if err != nil {
 			return nil, ep, 0, err
@@ -79,13 +80,19 @@ func (p *copyPair) connectAny(watch *clientWatch) (net.Conn, Endpoint, time.Dura
 	}
 }
 
-// sleep waits for d, or until the dial is stopped.
-func (p *copyPair) sleep(d time.Duration) {
+// sleep waits for d, or until the dial is stopped; after a failed attempt no longer than
+// until the client has sent all it will.
+func (p *copyPair) sleep(d time.Duration, watch *clientWatch, failed bool) {
+	var ended <-chan struct{}
+	if failed {
+		ended = watch.ended
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-p.dialing.Done():
+	case <-ended:
 	}
 }
 
@@ -136,14 +143,15 @@ func dialEndpoint(ctx context.Context, ep Endpoint) (net.Conn, error) {
 // clientWatch looks at a client without reading from it, while its session dials.
 type clientWatch struct {
 	client     net.Conn
-	halfClosed atomic.Bool // it has sent bytes and ended
+	halfClosed atomic.Bool   // it has sent bytes and ended
+	ended      chan struct{} // closed when halfClosed is set
 	stopped    chan struct{}
 }
 
 // watchClient starts a watch that calls gone, with a clientGone, when the client
 // has reset its connection, or has ended without sending anything.
 func watchClient(client net.Conn, gone context.CancelCauseFunc) *clientWatch {
-	w := &clientWatch{client: client, stopped: make(chan struct{})}
+	w := &clientWatch{client: client, ended: make(chan struct{}), stopped: make(chan struct{})}
 	go w.run(gone)
 	return w
 }
@@ -155,7 +163,9 @@ func (w *clientWatch) run(gone context.CancelCauseFunc) {
 		case s.broken:
 			gone(clientGone{ReasonClientReset, s.err})
 		case s.ended && s.unread:
-			w.halfClosed.Store(true) // and may still reset
+			if !w.halfClosed.Swap(true) { // and may still reset
+				close(w.ended)
+			}
 			return false
 		case s.ended:
 			gone(clientGone{ReasonClientClosed, nil})

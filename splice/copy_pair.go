@@ -26,6 +26,7 @@ type copyPair struct {
 	timeouts Timeouts    // of the endpoint that was connected to
 	watchdog *time.Timer // of the timeouts
 	up, down copyFlow
+	leaving  bool          // the client had sent all it will when there was no backend yet
 	closed   chan struct{} // closed after the session's Close has returned
 	asked    atomic.Int64  // age in nanoseconds from which the backend's first byte is timed
 	answered atomic.Int64  // age at it; 0 = none came
@@ -39,6 +40,7 @@ type copyPair struct {
 	settled    bool          // nothing but a cut can change reason and err any more
 	wasCut     bool          // reset by a timeout or Kill
 	over       bool          // both directions have ended, or there will be none
+	delivering bool          // one side is left, with bytes to acknowledge
 	path       Path          // seen before the backend was closed
 	halfClosed time.Duration // age when the first direction ended
 	doubted    time.Duration // when the timeout was due that is looked at again
@@ -131,7 +133,7 @@ func (p *copyPair) result() Result {
 		FirstByte: p.firstByte(),
 		Path:      p.path,
 
-		ClientEnded: p.client.ended,
+		ClientEnded: p.leaving || p.client.ended,
 	}
 }
 
@@ -161,7 +163,7 @@ func (p *copyPair) cut(reason Reason) bool { return p.cutFor(reason, nil) }
 // is not for one that had already come to its own end.
 func (p *copyPair) cutFor(reason Reason, err error) bool {
 	p.mu.Lock()
-	ends := !p.wasCut && !p.over
+	ends := !p.wasCut && (!p.over || p.delivering)
 	if ends {
 		p.wasCut, p.settled, p.reason, p.err = true, true, reason, err
 	}
@@ -228,56 +230,23 @@ func (p *copyPair) closeSides() {
 	client, backend := p.client, p.backend
 	resetClient := backend.broken && !client.broken
 	resetBackend := client.broken && !backend.broken
+	p.delivering = !p.wasCut && (resetClient || resetBackend)
 	p.mu.Unlock()
 
 	switch {
 	case resetClient:
 		backend.Close()
-		resetDelivered(client.Conn)
+		p.resetDelivered(client)
 	case resetBackend:
 		client.Close()
-		resetDelivered(backend.Conn)
+		p.resetDelivered(backend)
 	default:
 		client.Close()
 		backend.Close()
 	}
-}
-
-// deliveryPatience is how long resetDelivered waits for the last acknowledgement.
-const deliveryPatience = time.Second
-
-// resetDelivered resets conn once its peer has everything that was written, for a
-// reset discards what is still queued. A peer that takes longer gets an orderly
-// end behind its bytes.
-func resetDelivered(conn net.Conn) {
-	wait := backoff{min: time.Millisecond / 4, max: deliveryPatience / 10}
-	for began := time.Now(); time.Since(began) < deliveryPatience; time.Sleep(wait.next()) {
-		left, ok := unsent(conn)
-		if !ok {
-			break
-		}
-		if left == 0 {
-			reset(conn)
-			return
-		}
-	}
-	closeDelivering(conn)
-}
-
-// closeDelivering closes conn so that the system goes on delivering what was
-// written. Unread bytes would make the close a reset (RFC 2525, 2.17), so they are
-// read away.
-func closeDelivering(conn net.Conn) {
-	closeWrite(conn)
-	conn.SetReadDeadline(time.Now().Add(time.Millisecond))
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
-	for {
-		if _, err := conn.Read(buf[:]); err != nil {
-			break
-		}
-	}
-	conn.Close()
+	p.mu.Lock()
+	p.delivering = false
+	p.mu.Unlock()
 }
 
 // reset closes conn so that its peer sees a reset, where the protocol has one.

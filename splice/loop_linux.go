@@ -63,8 +63,8 @@ type loop struct {
 
 	buf    []byte
 	pairs  pairTable
-	queue  []*pair // pairs with a flow that used up its turn
-	dead   []*pair // closed in this turn
+	queue  []turnover // flows that used up their turn
+	dead   []*pair    // closed in this turn
 	timers timers
 	pipes  pipePool
 	stuck  int // flows that keep a pipe for a sink that takes nothing
@@ -135,7 +135,11 @@ func (l *loop) wait() int {
 	ms := l.patience()
 	n, e := 0, sys.Errno(0)
 	if l.busy || ms == 0 {
-		n, e = sys.EpollPoll(l.ep, l.events, int(min(uint(ms), busyWait)))
+		polled := int(min(uint(ms), busyWait)) // -1 is for ever
+		n, e = sys.EpollPoll(l.ep, l.events, polled)
+		if ms > 0 {
+			ms -= polled // a deadline is not waited for twice
+		}
 	}
 	if n == 0 && e == 0 && ms != 0 {
 		n, e = sys.EpollWait(l.ep, l.events, ms)
@@ -220,14 +224,25 @@ func (l *loop) stir(p *pair, s side, events uint32) {
 		l.clientStirred(p)
 	case p.state == stateResetting && s != p.gone:
 		l.tryReset(p)
+	case p.state == stateDelivering && s != p.gone:
+		l.deliver(p)
 	}
+}
+
+// turnover is a flow that used up its turn. The flow has one place in the queue, which is
+// why flow.queued and the generation are kept: a place that was another pair's, whose
+// slot it now has, would give it turns beyond its own.
+type turnover struct {
+	p   *pair
+	gen uint32
+	d   side
 }
 
 // again queues flow d of p for the next turn.
 func (l *loop) again(p *pair, d side) {
 	if !p.flows[d].queued {
 		p.flows[d].queued = true
-		l.queue = append(l.queue, p)
+		l.queue = append(l.queue, turnover{p, p.gen, d})
 	}
 }
 
@@ -237,14 +252,13 @@ func (l *loop) goOn() {
 	l.late = false
 	i := 0
 	for n := len(l.queue); i < n && l.left > 0; i++ {
-		p := l.queue[i] // pump may queue it again
-		for d := range p.flows {
-			if f := &p.flows[d]; f.queued {
-				f.queued = false
-				if p.state == stateRelaying {
-					l.pump(p, side(d))
-				}
-			}
+		t := l.queue[i] // pump may queue it again
+		if t.p.gen != t.gen {
+			continue
+		}
+		t.p.flows[t.d].queued = false
+		if t.p.state == stateRelaying {
+			l.pump(t.p, t.d)
 		}
 	}
 	rest := copy(l.queue, l.queue[i:])

@@ -19,7 +19,10 @@ import (
 //	              ^  |             |                         ^    end of the
 //	              |  |             v one side broke          |    event batch
 //	            waiting         resetting -------------------+
-//	            (Dial said Wait)  until its last bytes are acknowledged
+//	            (Dial said Wait)   |  its last bytes are acknowledged
+//	                               v a second later          |
+//	                            delivering ------------------+
+//	                               has a FIN behind them
 //
 // Every way to closed goes through loop.close.
 type pairState uint8
@@ -30,6 +33,7 @@ const (
 	stateWaiting
 	stateRelaying
 	stateResetting
+	stateDelivering
 	stateClosed
 )
 
@@ -49,7 +53,8 @@ const (
 	silentAgain = 5 * time.Second // between two looks at a peer that was found alive
 
 	// How long a RST waits for the bytes before it to be acknowledged, and the
-	// first of the doubling intervals at which that is looked up.
+	// first of the doubling intervals at which that is looked up. After that they get
+	// a FIN behind them, in deliver.
 	resetPatience = time.Second
 	resetPoll     = time.Millisecond
 
@@ -77,7 +82,7 @@ type pair struct {
 
 	state       pairState
 	first       side // who ended its direction first
-	gone        side // who broke, while resetting
+	gone        side // who broke, while resetting or delivering
 	clientEnded bool // the client sent all it will while we were dialing
 	keepalive   bool // the backend's socket has its keepalive
 	ownPort     bool // the dial might meet itself
@@ -87,6 +92,7 @@ type pair struct {
 	flows [2]flow
 
 	session  Session
+	failed   error // of the last attempt, while there is no backend
 	counters *Counters
 	timeouts *Timeouts
 	limits   *Bandwidth
@@ -95,7 +101,7 @@ type pair struct {
 
 	born   int64  // accepted
 	since  int64  // see its uses
-	alarm  int64  // when to act, for dialing, waiting and resetting; 0 = never
+	alarm  int64  // when to act, for all states but relaying; 0 = never
 	errno  uint32 // of the end that broke
 	answer uint32 // microseconds until the backend's first byte; 0 = none came
 }
@@ -107,6 +113,7 @@ type pair struct {
 //	relaying   when the backend could begin to answer: it was connected, or got the
 //	           client's first byte
 //	resetting  when that began
+//	delivering no time, but the bytes that were not acknowledged at the last look
 
 // end is one socket of a pair. The flags are what the last events and calls told;
 // registration is edge-triggered, so they are all there is to know.
@@ -412,28 +419,27 @@ func (l *loop) breakOff(p *pair, gone side) {
 // tryReset ends a pair that is resetting, or puts that off while the other side
 // still has bytes to acknowledge: at last it gets a FIN behind them.
 func (l *loop) tryReset(p *pair) {
-	reason := resetBy(p.gone)
-	if p.first == p.gone {
-		reason = closedBy(p.gone) // it had ended in order, and then refused our bytes
-	}
-	waited := l.now - p.since
-	last := waited >= int64(resetPatience)
-	other := &p.ends[1-p.gone]
-	budget := turnBudget
-	if last { // whatever events may still be on their way
-		budget, other.readable = lastDrop, true
-	}
-	l.drop(other, budget)
+	other, waited := &p.ends[1-p.gone], l.now-p.since
+	l.drop(other, turnBudget)
 	unsent, _ := sys.Unsent(other.fd)
 	switch {
 	case other.broken || p.unix[1-p.gone] || unsent == 0:
-		l.close(p, reason, sys.Errno(p.errno), sys.Reset)
-	case last:
-		l.close(p, reason, sys.Errno(p.errno), sys.Close)
+		l.closeBroken(p, sys.Reset)
+	case waited >= int64(resetPatience):
+		l.beginDelivery(p)
 	default:
 		p.alarm = l.now + max(int64(resetPoll), waited)
 		l.arm(p)
 	}
+}
+
+// closeBroken ends a pair of which one side is gone.
+func (l *loop) closeBroken(p *pair, how func(fd int32)) {
+	reason := resetBy(p.gone)
+	if p.first == p.gone {
+		reason = closedBy(p.gone) // it had ended in order, and then refused our bytes
+	}
+	l.close(p, reason, sys.Errno(p.errno), how)
 }
 
 // drop reads and forgets about budget bytes that e sends to a peer that is gone:
@@ -481,7 +487,7 @@ func (l *loop) dial(p *pair, last error, spoke bool) {
 		if last = l.connect(p, &ep, spoke); last == nil {
 			return
 		}
-		if p.clientEnded {
+		if p.failed = last; p.clientEnded {
 			l.closeFailed(p, last)
 			return
 		}
@@ -541,7 +547,7 @@ func (l *loop) established(p *pair) error {
 		l.dropBackend(p)
 		return ErrSelfConnect
 	}
-	p.state, p.alarm = stateRelaying, 0
+	p.state, p.alarm, p.failed = stateRelaying, 0, nil
 	now := l.clock()
 	p.flows[up].last, p.flows[down].last = now, now
 	p.ends[backend].writable = true
@@ -566,7 +572,7 @@ func selfConnected(fd int32) bool {
 // dialFailed goes on with the next attempt, unless the client has ended: its bytes
 // were for that one attempt.
 func (l *loop) dialFailed(p *pair, err error) {
-	if p.clientEnded {
+	if p.failed = err; p.clientEnded {
 		l.closeFailed(p, err)
 		return
 	}
@@ -584,7 +590,8 @@ func (l *loop) dropBackend(p *pair) {
 }
 
 // clientStirred handles an event of the client while there is no backend yet: a
-// client that resets, or ends with nothing sent, is gone.
+// client that resets, or ends with nothing sent, is gone. One that ends behind bytes
+// in the pause after a failed attempt has had its attempt.
 func (l *loop) clientStirred(p *pair) {
 	c := &p.ends[client]
 	if !c.hup {
@@ -596,7 +603,9 @@ func (l *loop) clientStirred(p *pair) {
 	}
 	switch n, e := sys.Peek(c.fd, l.buf[:1]); {
 	case n > 0:
-		p.clientEnded = true
+		if p.clientEnded = true; p.state == stateWaiting && p.failed != nil {
+			l.closeFailed(p, p.failed)
+		}
 	case e == 0:
 		l.close(p, ReasonClientClosed, 0, sys.Close) // the backend may have accepted by now
 	case e != unix.EAGAIN:
@@ -606,7 +615,11 @@ func (l *loop) clientStirred(p *pair) {
 
 // nextDeadline is the earliest time at which p must be looked at; 0 is never.
 func (l *loop) nextDeadline(p *pair) int64 {
-	if p.state != stateRelaying {
+	switch p.state {
+	case stateRelaying:
+	case stateDelivering:
+		return l.nextDelivery(p)
+	default:
 		return p.alarm
 	}
 	var next int64
@@ -622,7 +635,7 @@ func (l *loop) nextDeadline(p *pair) int64 {
 				earlier(b + int64(stuckAfter))
 			}
 		}
-		if p.paces != nil && p.paces[d].due > 0 {
+		if p.paces != nil && p.paces[d].due > 0 && !p.flows[d].queued {
 			earlier(min(p.paces[d].due, after(l.now, turnCheck)))
 		}
 	}
@@ -719,8 +732,12 @@ func (l *loop) arm(p *pair) {
 
 // expire acts on a deadline of p, if it has not moved.
 func (l *loop) expire(p *pair) {
-	if p.state == stateRelaying {
+	switch p.state {
+	case stateRelaying:
 		l.expireRelay(p)
+		return
+	case stateDelivering:
+		l.deliver(p)
 		return
 	}
 	if p.alarm == 0 || p.alarm > l.heard.until {

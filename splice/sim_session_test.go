@@ -356,13 +356,35 @@ func (s *simSession) checkOver() {
 	case s.brokeAt < 0:
 		s.brokeAt = now
 	case now-s.brokeAt > 2*resetPatience+slack:
-		s.fail("one side broke %v ago, and it goes on", now-s.brokeAt)
+		s.checkDelivery()
 	}
+}
+
+// checkDelivery: what keeps a session whose one side is gone is that the other one has
+// yet to acknowledge bytes, or the end; and one that takes none at all is not waited for
+// beyond the limits.
+func (s *simSession) checkDelivery() {
+	left, now := s.client, s.w.k.Now()
+	if left.broke {
+		left = s.backend
+	}
+	quiet := s.timeouts.quiet()
+	switch {
+	case left.broke || left.conn.Unsent() == 0 && left.sawEnd:
+		s.fail("one side broke %v ago, and it goes on", now-s.brokeAt)
+	case left.conn.Vanished() && min(left.conn.VanishedFor(), now-s.brokeAt) > silentAfter+10*time.Second:
+		s.fail("one side broke %v ago, and waits for a %s that vanished", now-s.brokeAt, left.name)
+	}
+	s.w.l.pairs.each(func(p *pair) {
+		if waited := now - time.Duration(p.flows[p.gone].blocked); p.session == s && p.state == stateDelivering && quiet > 0 && waited > quiet+slack {
+			s.fail("%s has taken nothing for %v; want %v at most", left.name, waited, quiet)
+		}
+	})
 }
 
 func (s *simSession) checkTimeouts() {
 	if s.brokeAt >= 0 {
-		return // resetting
+		return // resetting, or delivering
 	}
 	c, b := s.client, s.backend
 	now := s.w.k.Now()

@@ -97,6 +97,8 @@ type tally struct {
 	pauses   int // of accepting
 	resets   int // rounds after which one was put off
 
+	deliveries int // rounds after which a side that is left had bytes to acknowledge
+
 	refusedAdd bool // an epoll_ctl failed
 }
 
@@ -111,6 +113,7 @@ func (a *tally) add(b tally) {
 	a.turns += b.turns
 	a.pauses += b.pauses
 	a.resets += b.resets
+	a.deliveries += b.deliveries
 }
 
 func (a tally) String() string {
@@ -134,7 +137,7 @@ func (a tally) wantAll(t *testing.T) {
 			}
 		}
 	}
-	if a.relayed[0] == 0 || a.relayed[1] == 0 || a.turns == 0 || a.pauses == 0 || a.resets == 0 {
+	if a.relayed[0] == 0 || a.relayed[1] == 0 || a.turns == 0 || a.pauses == 0 || a.resets == 0 || a.deliveries == 0 {
 		t.Error("a part of the reactor was never reached")
 	}
 }

@@ -340,11 +340,15 @@ func (w *world) turn() {
 		s.note()
 	}
 	w.l.pairs.each(func(p *pair) {
-		if p.state == stateResetting {
+		switch p.state {
+		case stateResetting:
 			w.seen.resets++
+		case stateDelivering:
+			w.seen.deliveries++
 		}
 	})
 	w.checkTurn()
+	w.checkTurnovers()
 	w.checkBandwidth()
 }
 
@@ -363,6 +367,28 @@ func (w *world) checkTurn() {
 			w.fail("%d permits are held by %d sessions", g.Used(), len(w.sessions))
 		}
 	}
+}
+
+// checkTurnovers: a flow that used up its turn has one place in the queue, and so no more
+// turns than others.
+func (w *world) checkTurnovers() {
+	places := map[*flow]int{}
+	for _, t := range w.l.queue {
+		if t.p.gen == t.gen && t.p.lives() {
+			places[&t.p.flows[t.d]]++
+		}
+	}
+	w.l.pairs.each(func(p *pair) {
+		for d := range p.flows {
+			f, want := &p.flows[d], 0
+			if f.queued {
+				want = 1
+			}
+			if got := places[f]; got != want {
+				w.fail("a flow has %d places in the queue; want %d", got, want)
+			}
+		}
+	})
 }
 
 // settle lets the loop do all that there is to do while nothing else happens.

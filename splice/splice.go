@@ -202,6 +202,17 @@ type Timeouts struct {
 	Keepalive Keepalive
 }
 
+// quiet is the shortest of the limits of a time in which a side that is owed bytes takes
+// none, once the other one has gone; 0 = no limit.
+func (t *Timeouts) quiet() (limit time.Duration) {
+	for _, l := range [...]time.Duration{t.Idle, t.HalfClose, t.Stall} {
+		if l > 0 && (limit == 0 || l < limit) {
+			limit = l
+		}
+	}
+	return limit
+}
+
 // lifetime is that of one session, which seed tells from the others; 0 = no limit.
 func (t *Timeouts) lifetime(seed uint64) time.Duration {
 	if t.Lifetime <= 0 || t.LifetimeJitter <= 0 {

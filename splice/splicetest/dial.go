@@ -33,6 +33,8 @@ var dialTests = []test{
 	{"client leaves/during a Wait, by a reset", suite.leaveWaitReset},
 	{"client leaves/with bytes sent, which are for the attempt under way", suite.halfClosedConnects},
 	{"client leaves/with bytes sent, after which nothing is tried again", suite.halfClosedFails},
+	{"client leaves/with bytes sent, in a Wait before the first attempt, which is still made", suite.halfClosedQueued},
+	{"client leaves/with bytes sent, in the pause after a failed attempt, which was its one", suite.halfClosedWaits},
 	{"Kill ends a dial", suite.dialKill},
 	{"Kill ends a Wait", suite.waitKill},
 }
@@ -343,6 +345,57 @@ func (s suite) halfClosedFails(t *testing.T) {
 	}
 	wantOneDial(t, session)
 	wantReset(t, client)
+}
+
+// halfClosedWaits ends in a Wait that lasts longer than any test: it is not waited for.
+func (s suite) halfClosedWaits(t *testing.T) {
+	refused := splice.Endpoint{Addr: closedPort(t)}
+	r := s.rig(t, plan{dial: func(call int, last error) (splice.Endpoint, error) {
+		if call == 1 {
+			return refused, nil
+		}
+		return splice.Endpoint{}, splice.Wait(time.Hour)
+	}})
+	client := r.client()
+	session := r.session()
+	session.wantDials(t, 2)
+	send(t, client, "request")
+	end(t, client)
+	result := session.wantEnd(t, splice.ReasonConnectFailed)
+	if !errors.Is(result.Err, syscall.ECONNREFUSED) || !result.ClientEnded {
+		t.Errorf("result got error %v, of a client that had ended: %v; want %v and true", result.Err, result.ClientEnded, syscall.ECONNREFUSED)
+	}
+	if n := session.dials(); n != 2 {
+		t.Errorf("Dial was called %d times; want 2", n)
+	}
+	wantReset(t, client)
+}
+
+// halfClosedQueued ends in a Wait before the first attempt, which is still made.
+func (s suite) halfClosedQueued(t *testing.T) {
+	backend := listenTCP(t, "127.0.0.1:0")
+	asked := make(chan struct{})
+	r := s.rig(t, plan{backend: backend, dial: func(call int, last error) (splice.Endpoint, error) {
+		select {
+		case <-asked:
+			return endpointOf(backend.Addr()), nil
+		default:
+			return splice.Endpoint{}, splice.Wait(10 * time.Millisecond)
+		}
+	}})
+	client := r.client()
+	session := r.session()
+	session.wantDials(t, 1)
+	send(t, client, "request")
+	end(t, client)
+	flushed(t, client)
+	close(asked)
+	server := r.server()
+	want(t, server, "request")
+	wantEnd(t, server)
+	server.Close()
+	wantEnd(t, client)
+	session.wantEnd(t, splice.ReasonClientClosed)
 }
 
 func (s suite) dialKill(t *testing.T) {

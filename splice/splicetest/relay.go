@@ -23,6 +23,9 @@ var relayTests = []test{
 	{"reset/by the backend arrives behind its bytes", suite.resetBackend},
 	{"reset/without bytes reaches the other side", suite.resetSilent},
 	{"reset/never truncates what a stalled reader has yet to read", suite.resetStalled},
+	{"reset/never truncates what a slow reader has yet to read that goes on sending", suite.resetSlowReader},
+	{"reset/waits for a reader that takes nothing no longer than a half-closed session", suite.resetStalledFor},
+	{"reset/that waits for a reader is ended by Kill", suite.resetKilled},
 	{"reset/by the backend after its end", suite.resetAfterEndBackend},
 	{"reset/by the client after its end", suite.resetAfterEndClient},
 	{"reset/by the backend after the client's end", suite.resetByOther},
@@ -261,24 +264,73 @@ func (s suite) resetSilent(t *testing.T) {
 // resetStalled reads nothing before the session has ended, which is then sure to be
 // after the engine has stopped to wait for the reader.
 func (s suite) resetStalled(t *testing.T) {
-	r := s.rig(t, plan{})
-	client := smallReader(t, r.listener.Addr())
-	server, session := r.connected()
-	const n = 24 << 10
-	if err := sendPattern(server, 9, n, n); err != nil {
-		t.Fatal(err)
-	}
-	flushed(t, server)
-	resetNow(server)
+	r := s.rig(t, plan{timeouts: splice.Timeouts{HalfClose: lasting}})
+	client, session := s.resetUnread(t, r)
 	for range 20 {
 		send(t, client, "bytes that nobody reads, which make a careless close a reset")
 		time.Sleep(5 * time.Millisecond) // for some of them to come after the reset
 	}
 	session.wantEnd(t, splice.ReasonBackendReset)
-	got, err := readPattern(client, 9, make([]byte, 1<<10))
-	if got != n {
-		t.Errorf("received %d bytes, %v; want %d", got, err, n)
+	wantUnread(t, client)
+}
+
+// unread is what resetUnread leaves to be read.
+const unread = 24 << 10
+
+// resetUnread connects a client of r whose system does not take all that the backend has
+// sent before it breaks.
+func (s suite) resetUnread(t *testing.T, r *rig) (stream, *recorder) {
+	t.Helper()
+	client := smallReader(t, r.listener.Addr())
+	server, session := r.connected()
+	if err := sendPattern(server, 9, unread, unread); err != nil {
+		t.Fatal(err)
 	}
+	flushed(t, server)
+	resetNow(server)
+	return client, session
+}
+
+// wantUnread reads what resetUnread left, slowly, and whatever end there is.
+func wantUnread(t *testing.T, client stream) {
+	t.Helper()
+	if got, err := readPattern(client, 9, make([]byte, 1<<10)); got != unread {
+		t.Errorf("received %d bytes, %v; want %d", got, err, unread)
+	}
+}
+
+// resetSlowReader begins to read when the engine has long stopped to wait with the reset,
+// and sends all the time.
+func (s suite) resetSlowReader(t *testing.T) {
+	r := s.rig(t, plan{})
+	client, session := s.resetUnread(t, r)
+	for range 150 {
+		send(t, client, "bytes that nobody reads, which make a careless close a reset")
+		time.Sleep(10 * time.Millisecond)
+	}
+	if session.isClosed() {
+		t.Error("the session has ended, and its client has yet to read")
+	}
+	wantUnread(t, client)
+	session.wantEnd(t, splice.ReasonBackendReset)
+}
+
+func (s suite) resetStalledFor(t *testing.T) {
+	r := s.rig(t, plan{timeouts: splice.Timeouts{HalfClose: lasting}})
+	client, session := s.resetUnread(t, r)
+	result := session.wantEnd(t, splice.ReasonBackendReset)
+	if result.Duration < lasting {
+		t.Errorf("session ended after %v; want at least %v", result.Duration, lasting)
+	}
+	wantUnread(t, client)
+}
+
+func (s suite) resetKilled(t *testing.T) {
+	r := s.rig(t, plan{})
+	_, session := s.resetUnread(t, r)
+	time.Sleep(3 * lasting) // weaker, not wrong, if it is too short for the FIN
+	wantKill(t, r.engine, nil, splice.ReasonKilled, 1)
+	session.wantEnd(t, splice.ReasonKilled)
 }
 
 func (s suite) resetAfterEndBackend(t *testing.T) {
