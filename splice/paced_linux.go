@@ -27,19 +27,21 @@ func (l *loop) pumpPaced(p *pair, d side, budget int) (n int, ok bool) {
 	return n, true
 }
 
-// takeTurns goes on with the flows of p whose turn has come. The wait was not
-// idleness. A turn that a flow cannot use, since its sink is full, it gives back: if it
-// kept it for later, it would have that beyond what its bucket holds by then. One that
-// only has to wait for the next round, since this one's budget is used up, keeps it: it
-// would else be last again among those who share the bucket, round after round.
+// takeTurns goes on with the flows of p whose turn has come. The wait for it was not
+// idleness; what came after it was, if the loop comes late. A turn that a flow cannot
+// use, since its sink is full, it gives back: if it kept it for later, it would have
+// that beyond what its bucket holds by then. One that only has to wait for the next
+// round, since this one's budget is used up, keeps it: it would else be last again among
+// those who share the bucket, round after round.
 func (l *loop) takeTurns(p *pair) {
 	if p.paces == nil {
 		return
 	}
 	for d := range p.paces {
 		pc := &p.paces[d]
-		if pc.due != 0 && !pc.waits(&p.limits.lanes[d], l.now) && p.state == stateRelaying {
-			p.flows[d].last = l.now
+		due := pc.due
+		if due != 0 && !pc.waits(&p.limits.lanes[d], l.now) && p.state == stateRelaying {
+			p.flows[d].last = max(p.flows[d].last, min(due, l.now))
 			l.pump(p, side(d))
 			if p.state == stateRelaying && !p.flows[d].queued && !pc.waits(&p.limits.lanes[d], l.now) {
 				pc.settle(&p.limits.lanes[d], 0)
