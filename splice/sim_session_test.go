@@ -252,10 +252,11 @@ func (s *simSession) note() {
 	s.turned = turns
 }
 
-// pace is where a flow of the session stands with its bandwidth; nil if it has none.
+// pace is where a flow of the session stands with its bandwidth; nil if it has none, or
+// only its reset is to come.
 func (s *simSession) pace(d side) (of *pace) {
 	s.w.l.pairs.each(func(p *pair) {
-		if p.session == s && p.paces != nil {
+		if p.session == s && p.paces != nil && p.state != stateResetting {
 			of = &p.paces[d]
 		}
 	})
