@@ -390,7 +390,7 @@ func (s *simSession) checkTimeouts() {
 	c, b := s.client, s.backend
 	now := s.w.k.Now()
 	quiet, t := now-s.touched, s.timeouts
-	half := c.conn.Finished() || b.conn.Finished() || c.broke || b.broke
+	half := c.ended || b.ended || c.broke || b.broke
 	switch {
 	case t.Idle > 0 && quiet > t.Idle+slack:
 		s.fail("it has been idle for %v; want %v at most", quiet, t.Idle)
