@@ -48,6 +48,21 @@ func hungUp(conn net.Conn) bool {
 	return tcp && poll(conn, 0)&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
+// hasEnded reports whether the peer has ended its direction, or there is no connection
+// any more, whatever is left to be read.
+func hasEnded(conn net.Conn) bool { return poll(conn, pollPeerEnded) != 0 }
+
+// sinceTaken is how long a peer has taken nothing of what is in the system's queue for
+// it; queued is false if nothing is.
+func sinceTaken(conn net.Conn) (since time.Duration, queued bool) {
+	ofTCP(conn, func(fd int32) {
+		var ms uint32
+		ms, queued = sys.Taken(fd)
+		since = time.Duration(ms) * time.Millisecond
+	})
+	return since, queued
+}
+
 // isSilent reports whether a peer that takes nothing has acknowledged nothing for a
 // time, and left probes unanswered.
 func isSilent(conn net.Conn, limit time.Duration) (silent bool) {

@@ -17,8 +17,11 @@ func unsent(net.Conn) (n int, ok bool) { return 0, false }
 // howEnded cannot tell a reset from an orderly end that another call has met first.
 func howEnded(net.Conn) (reset bool, left error) { return false, nil }
 
-// hungUp cannot be seen without reading.
-func hungUp(net.Conn) bool { return false }
+// hasEnded cannot be seen without reading.
+func hasEnded(net.Conn) bool { return false }
+
+// sinceTaken cannot be known, so that only bytes that move here count.
+func sinceTaken(net.Conn) (since time.Duration, queued bool) { return 0, false }
 
 // isSilent cannot be known: keepalive and the system's own limits have to do.
 func isSilent(net.Conn, time.Duration) bool { return false }

@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -40,6 +41,11 @@ func (p *copyPair) stopTimeouts() {
 func (p *copyPair) checkTimeouts() {
 	p.mu.Lock()
 	due, reason := p.nextTimeout()
+	if p.age() >= due {
+		p.up.noteTaken()
+		p.down.noteTaken()
+		due, reason = p.nextTimeout()
+	}
 	expired := !p.over && p.age() >= due
 	var dead *copySide
 	switch {
@@ -66,6 +72,26 @@ func (f *copyFlow) stirs() bool {
 		return writable(f.to.Conn)
 	}
 	return !f.ended && readable(f.from.Conn)
+}
+
+// noteTaken notes what the receiver has taken of the system's queue since the last byte
+// moved here: a byte that a peer takes is a sign of life wherever it waited.
+func (f *copyFlow) noteTaken() {
+	if since, queued := sinceTaken(f.to.Conn); queued {
+		at := int64(f.pair.age() - since)
+		putOff(&f.last, at)
+		putOff(&f.blocked, at)
+	}
+}
+
+// putOff moves an age on to another one, unless it is later already, or 0. The flow's own
+// goroutine may change it meanwhile.
+func putOff(age *atomic.Int64, to int64) {
+	for old := age.Load(); old != 0 && old < to; old = age.Load() {
+		if age.CompareAndSwap(old, to) {
+			return
+		}
+	}
 }
 
 // deadSink is a side that takes nothing because it is no more; nil if both live.
@@ -133,17 +159,14 @@ func (p *copyPair) nextTimeout() (time.Duration, Reason) {
 	}
 	if half := p.timeouts.HalfClose; half > 0 && seesSilence {
 		for _, f := range [...]*copyFlow{&p.up, &p.down} {
-			if since := f.blockedSince(); since > 0 && hungUp(f.from.Conn) {
+			if since := f.blockedSince(); since > 0 && hasEnded(f.from.Conn) {
 				consider(max(up, down), half, ReasonHalfCloseTimeout)
 			}
 		}
 		due = min(due, p.in(half)) // look again: nobody reads from who is not heard of
 	}
-	switch {
-	case p.up.ended:
-		consider(max(p.halfClosed, down), p.timeouts.HalfClose, ReasonHalfCloseTimeout)
-	case p.down.ended:
-		consider(max(p.halfClosed, up), p.timeouts.HalfClose, ReasonHalfCloseTimeout)
+	if p.up.ended || p.down.ended {
+		consider(max(p.halfClosed, up, down), p.timeouts.HalfClose, ReasonHalfCloseTimeout)
 	}
 	return due, reason
 }

@@ -213,7 +213,7 @@ func (l *loop) stir(p *pair, s side, events uint32) {
 		if f := &p.flows[1-s]; e.writable && (f.pipe != nil || f.rest != nil) && p.state == stateRelaying {
 			l.pump(p, 1-s)
 		}
-		if e.dead && p.state == stateRelaying {
+		if (e.dead || e.hup && p.flows[s].blocked != 0) && p.state == stateRelaying {
 			l.arm(p) // half closed by now, with bytes that wait
 		}
 	case p.state == stateDialing && s == backend:

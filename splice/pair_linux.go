@@ -708,10 +708,10 @@ func after[D ~int64](t int64, d D) int64 {
 	return t + int64(d)
 }
 
-// halfClosed reports whether one side has ended, in order or not. One that is dead
-// has, although bytes of it may still wait for a sink that takes nothing.
+// halfClosed reports whether one side has ended, in order or not. One that hung up has,
+// although bytes of it may still wait for a sink that takes nothing.
 func (p *pair) halfClosed() bool {
-	return p.flows[up].done || p.flows[down].done || p.ends[client].dead || p.ends[backend].dead
+	return p.flows[up].done || p.flows[down].done || p.ends[client].hup || p.ends[backend].hup
 }
 
 // idleSince is the last sign of life of either direction; the end of one counts. One
@@ -766,7 +766,12 @@ func (l *loop) expireRelay(p *pair) {
 	if p.state != stateRelaying {
 		return
 	}
-	if reason, due := l.timedOut(p); due {
+	reason, due := l.timedOut(p)
+	if due {
+		l.noteTaken(p)
+		reason, due = l.timedOut(p)
+	}
+	if due {
 		l.close(p, reason, 0, sys.Reset)
 		return
 	}
@@ -799,6 +804,25 @@ func (l *loop) timedOut(p *pair) (reason Reason, due bool) {
 		return ReasonStallTimeout, true
 	}
 	return 0, false
+}
+
+// noteTaken notes what the sinks of p have taken of the kernel's queues since the last
+// byte moved here: a byte that a peer takes is a sign of life wherever it waited.
+func (l *loop) noteTaken(p *pair) {
+	for d := range p.flows {
+		if p.unix[1-d] {
+			continue // its bytes wait where the peer reads
+		}
+		ms, queued := sys.Taken(p.ends[1-d].fd)
+		if !queued {
+			continue
+		}
+		f, at := &p.flows[d], l.now-int64(ms)*int64(time.Millisecond)
+		f.last = max(f.last, at)
+		if f.blocked != 0 {
+			f.blocked = max(f.blocked, at)
+		}
+	}
 }
 
 // silent reports whether flow d's sink, which takes nothing, is dead.

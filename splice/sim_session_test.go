@@ -252,10 +252,11 @@ func (s *simSession) note() {
 	s.turned = turns
 }
 
-// pace is where a flow of the session stands with its bandwidth; nil if it has none.
+// pace is where a flow of the session stands with its bandwidth; nil if it has none, or
+// only its reset is to come.
 func (s *simSession) pace(d side) (of *pace) {
 	s.w.l.pairs.each(func(p *pair) {
-		if p.session == s && p.paces != nil {
+		if p.session == s && p.paces != nil && p.state != stateResetting {
 			of = &p.paces[d]
 		}
 	})
@@ -389,7 +390,7 @@ func (s *simSession) checkTimeouts() {
 	c, b := s.client, s.backend
 	now := s.w.k.Now()
 	quiet, t := now-s.touched, s.timeouts
-	half := c.conn.Finished() || b.conn.Finished() || c.broke || b.broke
+	half := c.ended || b.ended || c.broke || b.broke
 	switch {
 	case t.Idle > 0 && quiet > t.Idle+slack:
 		s.fail("it has been idle for %v; want %v at most", quiet, t.Idle)

@@ -82,12 +82,14 @@ func setting(t *testing.T, key string) (words []string) {
 
 // The filter of system calls, the address families and the ban of memory that is written
 // and executed are held against what the program does: its whole life under strace, with
-// traffic in all modes, probes, a reload, and the admin API.
+// traffic in all modes, probes of all types, limits and an access list, reloads, the admin
+// API and its page, and a drain.
 func TestUnitPermitsWhatTheProgramDoes(t *testing.T) {
 	strace, analyze := tool(t, "strace"), tool(t, "systemd-analyze")
+	probes := allProbes(t)
 	for _, engine := range []string{"splice", "copy"} {
 		t.Run(engine, func(t *testing.T) {
-			calls := traceLife(t, strace, engine)
+			calls := traceLife(t, strace, engine, probes)
 			allowed := filterOf(t, analyze)
 			for _, name := range calls.names() {
 				if !allowed[name] {
@@ -157,7 +159,7 @@ func group(t *testing.T, analyze, word string) (calls []string) {
 
 // traceLife runs limeload under strace through all that it does, and answers its calls.
 // Those of the start by the Go runtime and the loader are among them.
-func traceLife(t *testing.T, strace, engine string) trace {
+func traceLife(t *testing.T, strace, engine string, probes []probedPool) trace {
 	m := newManager(t)
 	m.watchdog = patience
 	file := filepath.Join(t.TempDir(), "trace")
@@ -165,13 +167,19 @@ func traceLife(t *testing.T, strace, engine string) trace {
 	tcp := listen(t, "127.0.0.1:0")
 	m.sockets, m.names = []net.Listener{tcp}, "db"
 	backend, gone := startEcho(t, "b", "127.0.0.1:0"), refusing(t)
+	strangers := filepath.Join(m.dir, "strangers.txt")
+	writeFile(t, strangers, "192.0.2.0/24\n")
 	config := onePool(tcp.Addr().String(), backend.address) + fmt.Sprintf(`
 [process]
 landlock = true
+[shutdown]
+drain_timeout = "100ms"
 [[listener]]
 name   = "local"
 listen = ["127.0.0.1:0", "unix:%s"]
 pool   = "probed"
+access = { deny_files = [%q] }
+limits = { rate = 1000, burst = 1, action = "delay", source = { connections = 100, rate = 1000 } }
 [[pool]]
 name    = "probed"
 backend = [{ address = "localhost:%s" }, { address = %q }]
@@ -180,25 +188,38 @@ health  = { type = "tcp", interval = "50ms" }
 name    = "pinged"
 backend = [{ address = "127.0.0.1:1" }]
 health  = { type = "icmp", interval = "50ms" }
-`, filepath.Join(m.dir, "db.sock"), backend.address[strings.LastIndex(backend.address, ":")+1:], gone)
+`, filepath.Join(m.dir, "db.sock"), strangers, backend.address[strings.LastIndex(backend.address, ":")+1:], gone) + pools(probes)
 	l := m.start(engine, config)
 	m.hears("READY=1")
 	m.hears("WATCHDOG=1")
 	l.await(fields{"msg": "backend up", "pool": "pinged"})
 	l.await(fields{"msg": "backend down", "pool": "probed"})
+	awaitProbes(l, probes)
 
 	useAll(t, m, tcp.Addr().String(), l.address("local"))
 	m.write(strings.Replace(fmt.Sprintf(prelude, engine, "default")+config, "127.0.0.1:0", "127.0.0.2:0", 1))
 	askAdmin(t, m, "POST", "/api/v1/reload")
 	m.hears("RELOADING=1")
 	m.hears("READY=1")
+	writeFile(t, strangers, "192.0.2.0/24\n198.51.100.0/24\n")
+	l.await(fields{"msg": "access list changed", "listener": "local"})
 	askAdmin(t, m, "GET", "/metrics")
+	askAdmin(t, m, "GET", "/")
+	visit(t, tcp.Addr().String()) // stays, and is cut by the drain
 	m.end(l)
+	l.await(fields{"msg": "session", "reason": "drained"})
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return text
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // useAll moves small and large amounts, over TCP and a unix socket, and resets.

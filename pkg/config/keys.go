@@ -200,7 +200,7 @@ var docs = map[string]string{
 	"listener[].pool":                  "Name of the pool that serves the clients.",
 	"listener[].max_connections":       "Most sessions at one time, 0..10000000; further clients wait in the kernel's backlog. 0 is what the limit of file descriptors allows.",
 	"listener[].timeouts.idle":         "Ends a session without a byte in either direction for this long; 0s is never.",
-	"listener[].timeouts.half_close":   "Ends a session of which one side ended, without a byte in the other direction for this long; 0s is never.",
+	"listener[].timeouts.half_close":   "Ends a session of which one side ended, without a byte in the other direction, or taken of what is left, for this long; 0s is never.",
 	"listener[].timeouts.max_lifetime": "Ends a session this old, whatever it does; 0s is never.",
 
 	"listener[].preset":                   `What people of a protocol expect, for all keys of the listener that are not written: postgres, mysql, redis or http; "" is none. See the table below.`,

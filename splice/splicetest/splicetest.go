@@ -5,6 +5,7 @@
 //	relay.go       bytes, ends and resets of a connected session
 //	dial.go        connecting, retries, and clients that leave meanwhile
 //	timeout.go     idle, half-close, stall, lifetime
+//	closing.go     sides that ended, and left bytes to one that takes none
 //	bandwidth.go   bounds of bytes per second
 //	network.go     peers that are gone without a word
 //	gate.go        limits
@@ -54,6 +55,7 @@ func Run(t *testing.T, newEngine func(t *testing.T, o splice.Options) splice.Eng
 		{"relay", relayTests},
 		{"dial", dialTests},
 		{"timeout", timeoutTests},
+		{"closing", closingTests},
 		{"bandwidth", bandwidthTests},
 		{"network", networkTests},
 		{"gate", gateTests},

@@ -176,6 +176,12 @@ func Silence(fd int32) (ms uint32, unanswered int, e Errno) {
 	return 100, 0, 0
 }
 
+// Taken tells of no queue: what far ends take of theirs is seen by events alone.
+func Taken(fd int32) (ms uint32, queued bool) {
+	socket(fd, "getsockopt")
+	return 0, false
+}
+
 // Path tells of a near and faultless one.
 func Path(fd int32) (rtt, retransmits uint32, e Errno) {
 	socket(fd, "getsockopt")

@@ -225,6 +225,19 @@ func Silence(fd int32) (ms uint32, unanswered int, e Errno) {
 	return info.Last_ack_recv, int(info.Retransmits) + int(info.Probes), e
 }
 
+// Taken tells since when the peer has taken nothing of what is in the socket's send
+// queue, in milliseconds; queued is false if that is empty. Who takes bytes has new ones sent
+// to it and acknowledges some, so that is the longer of the times since either happened
+// (tcpi_last_data_sent and tcpi_last_ack_recv of TCP_INFO): probes of a window that is
+// closed carry no data, and of repetitions nothing is acknowledged.
+func Taken(fd int32) (ms uint32, queued bool) {
+	if n, e := Unsent(fd); n == 0 || e != 0 {
+		return 0, false
+	}
+	info, e := tcpInfo(fd)
+	return max(info.Last_data_sent, info.Last_ack_recv), e == 0
+}
+
 // Path tells how the connection to a TCP peer was so far: the smoothed round-trip
 // time in microseconds, 0 if none was measured, and the segments that were sent again
 // (tcpi_rtt and tcpi_total_retrans of TCP_INFO).
