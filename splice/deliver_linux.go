@@ -22,8 +22,8 @@ func (l *loop) beginDelivery(p *pair) {
 		sys.ShutdownWrite(p.ends[1-p.gone].fd)
 	}
 	unsent, _ := sys.Unsent(p.ends[1-p.gone].fd)
+	f.blocked = min(l.now, p.since+int64(resetPatience)) // a loop that comes late adds nothing
 	p.state, p.since, p.alarm = stateDelivering, int64(unsent), 0
-	f.blocked = l.now
 	l.deliver(p)
 }
 

@@ -252,8 +252,11 @@ func (l *loop) spliceIn(p *pair, d side, most int) int {
 		f.splicing = false
 	case unix.EINVAL, unix.ENOSYS, unix.EPERM, unix.EOPNOTSUPP: // a filter may say EPERM
 		f.splicing, f.noSplice = false, true
-	default:
-		l.sourceStopped(p, d, e)
+	case unix.EAGAIN:
+		src.readable = false
+	default: // told before what is behind urgent data, and once: a read finds the rest
+		src.broken, p.errno = true, uint32(e)
+		f.splicing = false
 	}
 	return 0
 }
