@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -331,38 +330,4 @@ func Recount(of splice.Session) {
 	}
 	l.leave(pass{s.slot, s.counted})
 	s.slot, s.counted = p.slot, p.counted
-}
-
-// Refusal says what would be in the way of a client now: no name for nothing, else the
-// name and the rule or limit in words. Nothing is counted or taken.
-func (l *Listener) Refusal(client netip.Addr) (name, rule string) {
-	a := l.conf.Load().Admission
-	if a == nil {
-		return "", ""
-	}
-	now := limit.Now()
-	if a.Access != nil && a.Access.Denies(client) && !a.AccessDryRun {
-		return AccessDenied.String(), a.Access.Rule(client)
-	}
-	if a.Memory.Near() {
-		return LimitMemory.String(), fmt.Sprintf("the process is near its limit of %d bytes", a.Memory.Limit())
-	}
-	if n := int64(a.All.Connections); n > 0 && l.inside.Load() >= n && !a.All.DryRun {
-		return LimitConnections.String(), fmt.Sprintf("%d of %d sessions", l.inside.Load(), n)
-	}
-	if src, ok := l.source(a, client); ok && !a.Each.isZero() && !a.Each.DryRun {
-		outcome, live, wait := l.table.Load().Look(src, a.Each.Quota, now)
-		switch outcome {
-		case limit.TooMany:
-			return LimitSourceConnections.String(), fmt.Sprintf("%s has %d of %d sessions", src.Prefix(), live, a.Each.Connections)
-		case limit.TooFast:
-			return LimitSourceRate.String(), fmt.Sprintf("%s may have its next session in %v", src.Prefix(), wait.Round(time.Millisecond))
-		case limit.NoRoom:
-			return LimitSourceTable.String(), fmt.Sprintf("%s is new, and all %d sources that can be known have sessions", src.Prefix(), l.table.Load().Stats().Limit)
-		}
-	}
-	if wait := l.rate.Wait(a.All.Rate, now); wait > 0 && !a.All.Rate.IsZero() && !a.All.DryRun {
-		return LimitRate.String(), fmt.Sprintf("the next session is due in %v", wait.Round(time.Millisecond))
-	}
-	return "", ""
 }
