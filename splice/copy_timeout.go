@@ -14,10 +14,14 @@ import (
 // never is an age that no session reaches.
 const never time.Duration = 1<<63 - 1
 
-// secondLook is how long after a timeout was found due it is looked at again. After the
-// process was stopped (SIGSTOP, a virtual machine that moves) timers may run first, and
-// peers look silent whose bytes are here, or on their way through a goroutine.
-const secondLook = 10 * time.Millisecond
+// A timeout that was found due is looked at again some time later. After the process was
+// stopped (SIGSTOP, a virtual machine that moves) timers may run first, and peers look
+// silent whose bytes are here, or on their way through a goroutine. How late the timer is
+// tells of such a stop, and the later, the longer all that piled up takes.
+const (
+	secondLook     = 10 * time.Millisecond
+	secondLookMost = time.Second
+)
 
 // startTimeouts begins with both directions active: the wait for a first byte is
 // counted from the connect.
@@ -54,7 +58,7 @@ func (p *copyPair) checkTimeouts() {
 		p.armWatchdog()
 	case reason != ReasonLifetime && (p.doubted != due || p.up.stirs() || p.down.stirs()):
 		expired, p.doubted = false, due
-		p.watchdog.Reset(secondLook)
+		p.watchdog.Reset(min(max(secondLook, p.age()-due), secondLookMost))
 	}
 	p.mu.Unlock()
 	switch {
