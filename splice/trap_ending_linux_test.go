@@ -267,8 +267,11 @@ func TestTrap16NothingIsTruncated(t *testing.T) {
 			for _, reader := range readers {
 				t.Run(d.name+"/"+reader.name, func(t *testing.T) {
 					t.Parallel()
-					r := newTrapRig(t, o, splice.Timeouts{})
-					neverTruncates(t, r, d.fromClient, reader)
+					var timeouts splice.Timeouts
+					if reader.over { // who takes nothing is waited for
+						timeouts.HalfClose = 2 * time.Second
+					}
+					neverTruncates(t, newTrapRig(t, o, timeouts), d.fromClient, reader)
 				})
 			}
 		}
