@@ -511,13 +511,10 @@ func (s *Server) tendDoor(name string) {
 	}
 }
 
-// shut reports whether all of l's sockets do as they are told.
-func (s *Server) shut(l *listener, shut bool) (ok bool) {
-	if l.front.Shut.Swap(shut) != shut {
-		s.log.Info().Str("listener", l.cfg.Name).Str("pool", l.cfg.Pool).Bool("listening", !shut).Msg("when_down")
-		s.tellShut(l, shut)
-	}
-	ok = true
+// shut reports whether all of l's sockets do as they are told, and tells when they do:
+// whoever hears that it listens may connect.
+func (s *Server) shut(l *listener, shut bool) bool {
+	ok := true
 	for _, b := range l.bound {
 		turn := b.Resume
 		if shut {
@@ -527,6 +524,10 @@ func (s *Server) shut(l *listener, shut bool) (ok bool) {
 			s.log.Error().Str("listener", l.cfg.Name).Str("address", b.address()).Err(err).Msg("when_down")
 			ok = false
 		}
+	}
+	if ok && l.front.Shut.Swap(shut) != shut {
+		s.log.Info().Str("listener", l.cfg.Name).Str("pool", l.cfg.Pool).Bool("listening", !shut).Msg("when_down")
+		s.tellShut(l, shut)
 	}
 	return ok
 }
