@@ -67,7 +67,7 @@ func Handler(s *server.Server, o Options, local bool) (http.Handler, error) {
 // What net/http has to say of requests (a handler that panicked, an answer to somebody who
 // left) goes to remarks, a line at a time.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, connections int, remarks io.Writer) error {
-	return serve(ctx, &crowd{Listener: ln, most: connections}, &http.Server{
+	return serve(ctx, newCrowd(ln, connections), &http.Server{
 		Handler:           answering(h),
 		ConnContext:       withGuest,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -6,15 +6,21 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 )
 
 // crowd is a listener with a bound on its connections. Whoever opens more pushes out
 // the one that has waited longest without a request being answered on it: silent, slow
 // and idle connections cost each other their place, never an operator's question.
+//
+// A question that came with its connection has to be read before anybody can know: so
+// nobody is pushed out within a moment of his coming. Until then who comes next waits, and
+// behind him the others in the kernel's backlog.
 type crowd struct {
 	net.Listener
 	most int
 
+	left   chan struct{} // one of them has gone; room for one
 	mu     sync.Mutex
 	guests []*guest // in the order of their coming
 }
@@ -23,7 +29,16 @@ type crowd struct {
 type guest struct {
 	net.Conn
 	crowd *crowd
-	busy  bool // a request is being answered; the crowd's lock guards it
+	came  time.Time // when it was let in; zero before, while it waits for room
+	busy  bool      // a request is being answered; the crowd's lock guards it
+}
+
+// readWithin is how long a guest has until it may be pushed out: enough for a process
+// under load to read a request that is there.
+const readWithin = 100 * time.Millisecond
+
+func newCrowd(l net.Listener, most int) *crowd {
+	return &crowd{Listener: l, most: most, left: make(chan struct{}, 1)}
 }
 
 func (c *crowd) Accept() (net.Conn, error) {
@@ -35,23 +50,40 @@ func (c *crowd) Accept() (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.guests = append(c.guests, g)
-	if len(c.guests) > c.most {
-		c.pushOut()
+	for len(c.guests) > c.most {
+		if wait := c.pushOut(); wait > 0 {
+			c.mu.Unlock()
+			select {
+			case <-c.left:
+			case <-time.After(wait):
+			}
+			c.mu.Lock()
+		}
 	}
+	g.came = time.Now()
 	return g, nil
 }
 
-// pushOut closes the first connection that answers nothing; the last one came just now.
-func (c *crowd) pushOut() {
+// pushOut closes the first connection that answers nothing, or says how long it has to
+// stay yet. It is the last one, which is not let in yet, if all others answer.
+func (c *crowd) pushOut() (wait time.Duration) {
 	i := slices.IndexFunc(c.guests, func(g *guest) bool { return !g.busy })
+	if wait = readWithin - time.Since(c.guests[i].came); wait > 0 {
+		return wait
+	}
 	c.guests[i].Conn.Close() // its goroutine sees that, and closes the guest
 	c.guests = slices.Delete(c.guests, i, i+1)
+	return 0
 }
 
 func (g *guest) Close() error {
 	g.crowd.mu.Lock()
 	if i := slices.Index(g.crowd.guests, g); i >= 0 {
 		g.crowd.guests = slices.Delete(g.crowd.guests, i, i+1)
+		select {
+		case g.crowd.left <- struct{}{}:
+		default:
+		}
 	}
 	g.crowd.mu.Unlock()
 	return g.Conn.Close()

@@ -55,6 +55,42 @@ func TestCrowdPushesOutWhoeverWaitsLongest(t *testing.T) {
 	}
 }
 
+// A connection has the time in which its question is read, however many come behind it.
+func TestCrowdLetsNewcomersAsk(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c := newCrowd(ln, 1)
+	began := time.Now()
+	for range 3 {
+		connect(t, ln.Addr())
+	}
+	var came []net.Conn
+	for range 3 {
+		g, err := c.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		came = append(came, g)
+	}
+	if took := time.Since(began); took < 2*readWithin {
+		t.Errorf("two were pushed out within %v; want %v for each", took, readWithin)
+	}
+	for i, g := range came {
+		_, err := g.(*guest).Conn.Write([]byte("x"))
+		if last := i == len(came)-1; (err == nil) != last {
+			t.Errorf("connection %d: got %v; want all but the last closed", i, err)
+		}
+	}
+	connect(t, ln.Addr())
+	time.AfterFunc(readWithin/10, func() { came[2].Close() })
+	if _, err := c.Accept(); err != nil || len(c.guests) != 1 {
+		t.Errorf("after the guest left: got %v and %d guests; want the next one", err, len(c.guests))
+	}
+}
+
 func connect(t *testing.T, addr net.Addr) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr.String())

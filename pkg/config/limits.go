@@ -12,8 +12,8 @@ type Limits struct {
 	// file descriptors allows.
 	MaxConnections int `toml:"max_connections"`
 
-	// Memory is what the process may use, as the Go runtime counts it; near it,
-	// new clients are refused. 0 is no ceiling, else at least 64 MiB.
+	// Memory is what the process may have in memory as its own, as docs/limits.md
+	// says; near it, new clients are refused. 0 is no ceiling, else at least 64 MiB.
 	Memory Size `toml:"memory"`
 
 	// SourceEntries is how many sources are known at one time, 1024..16777216.

@@ -53,8 +53,12 @@ const (
 )
 
 // LoadPrefixes reads a file of networks. The error is that of the system, or of
-// ParsePrefixes.
+// ParsePrefixes. A named pipe is an error: to open one waits for who writes into it, and
+// what was read once is not there the next time.
 func LoadPrefixes(path string) ([]ListedPrefix, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		return nil, fmt.Errorf("open %s: is a named pipe; want a file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -530,17 +530,21 @@ func TestBackendRate(t *testing.T) {
 	})
 }
 
+// An example is the first client since the last look, with the rule that it met: not
+// what a list of later says of it.
 func TestExample(t *testing.T) {
 	r := guarded(t, &Admission{Access: deny("192.0.2.0/24")})
 	for _, c := range []string{"192.0.2.1", "192.0.2.2"} {
 		r.come(c)
 	}
-	if got := r.Example(AccessDenied, false).String(); got != "192.0.2.1" {
-		t.Errorf("got %s; want the first one since the last look", got)
+	r.guard(&Admission{Access: deny("198.51.100.0/24")})
+	if got, rule := r.Example(AccessDenied, false); got.String() != "192.0.2.1" || rule != "deny 192.0.2.0/24" {
+		t.Errorf("got %s, %q; want the first one since the last look, and its rule", got, rule)
 	}
-	r.come("192.0.2.3")
-	if got := r.Example(AccessDenied, false).String(); got != "192.0.2.3" {
-		t.Errorf("got %s; want 192.0.2.3", got)
+	r.come("198.51.100.3")
+	r.guard(nil)
+	if got, rule := r.Example(AccessDenied, false); got.String() != "198.51.100.3" || rule != "deny 198.51.100.0/24" {
+		t.Errorf("got %s, %q; want 198.51.100.3 and its rule", got, rule)
 	}
 }
 

@@ -21,38 +21,51 @@ type example struct {
 	fresh  atomic.Bool
 	mu     sync.Mutex
 	client netip.Addr
+	conf   *Conf // as it was then; nil once it was taken
 }
 
-func (f *refused) refuse(r Refusal, client netip.Addr) {
-	f.Refused[r].Add(1)
-	f.examples[0][r].keep(client)
+func (l *Listener) refuse(r Refusal, client netip.Addr) {
+	l.Refused[r].Add(1)
+	l.examples[0][r].keep(client, &l.conf)
 }
 
-func (f *refused) wouldRefuse(r Refusal, client netip.Addr) {
-	f.DryRun[r].Add(1)
-	f.examples[1][r].keep(client)
+func (l *Listener) wouldRefuse(r Refusal, client netip.Addr) {
+	l.DryRun[r].Add(1)
+	l.examples[1][r].keep(client, &l.conf)
 }
 
 // keep notes a client, if the last one was taken. A flood costs one load each.
-func (e *example) keep(client netip.Addr) {
+func (e *example) keep(client netip.Addr, conf *atomic.Pointer[Conf]) {
 	if e.fresh.Load() {
 		return
 	}
 	e.mu.Lock()
-	e.client = client
+	e.client, e.conf = client, conf.Load()
 	e.mu.Unlock()
 	e.fresh.Store(true)
 }
 
-// Example takes the example of a refusal, or of one in a dry run: a client that met
-// it since the last call. It is the zero Addr for a client without an address.
-func (f *refused) Example(r Refusal, dryRun bool) netip.Addr {
-	e := &f.examples[0][r]
-	if dryRun {
-		e = &f.examples[1][r]
-	}
+// take answers the client, and the configuration that it met: nil if nobody came since.
+func (e *example) take() (netip.Addr, *Conf) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	conf := e.conf
+	e.conf = nil
 	e.fresh.Store(false)
-	return e.client
+	return e.client, conf
+}
+
+// Example takes the example of a refusal, or of one in a dry run: a client that met
+// it since the last call, and the rule of the access list, if it was that, as the list
+// was then. The client is the zero Addr if it has no address.
+func (l *Listener) Example(r Refusal, dryRun bool) (client netip.Addr, rule string) {
+	e := &l.examples[0][r]
+	if dryRun {
+		e = &l.examples[1][r]
+	}
+	client, conf := e.take()
+	if r != AccessDenied || conf == nil || conf.Admission == nil || conf.Admission.Access == nil {
+		return client, ""
+	}
+	return client, conf.Admission.Access.Rule(client)
 }

@@ -25,6 +25,7 @@ type accessList struct {
 	config config.Access
 	files  []os.FileInfo // as they were before they were read
 
+	// Only watchLists uses these.
 	seen   []os.FileInfo // at the last look
 	failed []os.FileInfo // as they were when reading them failed
 }
@@ -162,15 +163,27 @@ func (s *Server) watchLists(ctx context.Context) {
 	}
 }
 
+// refreshLists reads what has changed without applying: to wait for a disk, or for a
+// million networks, is not for a person's drain, a reload or the end of the process.
 func (s *Server) refreshLists() {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	st := s.state.Load()
-	for _, l := range st.listeners {
-		if l.access != nil && l.access.due() {
-			s.refreshList(st, l)
+	for name, a := range s.lists() {
+		if a.due() {
+			s.refreshList(name, a)
 		}
 	}
+}
+
+// lists are the lists in force, by the names of their listeners.
+func (s *Server) lists() map[string]*accessList {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	all := map[string]*accessList{}
+	for _, l := range s.state.Load().listeners {
+		if l.access != nil {
+			all[l.cfg.Name] = l.access
+		}
+	}
+	return all
 }
 
 // due reports whether the files have changed, and look the same as last time.
@@ -191,22 +204,29 @@ func missing(files []os.FileInfo) bool {
 	return false
 }
 
-// refreshList needs applying. A file with an error changes nothing.
-func (s *Server) refreshList(st *state, l *listener) {
-	next := *l.access
+// refreshList reads the files of a listener's list anew. A file with an error changes
+// nothing.
+func (s *Server) refreshList(listener string, was *accessList) {
+	next := *was
 	next.files, next.failed = next.seen, nil
 	if err := next.read(); err != nil {
-		l.access.failed = next.files
-		s.log.Error().Str("listener", l.cfg.Name).Err(err).Msg("access list not changed")
-		s.publish(Event{Kind: EventReload, Listener: l.cfg.Name, Reason: "access list not changed: " + err.Error()})
+		was.failed = next.files
+		s.log.Error().Str("listener", listener).Err(err).Msg("access list not changed")
+		s.publish(Event{Kind: EventReload, Listener: listener, Reason: "access list not changed: " + err.Error()})
 		return
 	}
-	was := l.access.Len()
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	st := s.state.Load()
+	l := st.listener(listener)
+	if l == nil || l.access != was {
+		return // a reload came meanwhile, and has read what it needs
+	}
 	l.access = &next
 	l.front.Configure(s.conf(st, l))
-	s.log.Info().Str("listener", l.cfg.Name).Int("old", was).Int("new", next.Len()).Msg("access list changed")
+	s.log.Info().Str("listener", listener).Int("old", was.Len()).Int("new", next.Len()).Msg("access list changed")
 	s.publish(Event{
-		Kind: EventReload, Listener: l.cfg.Name, Old: fmt.Sprint(was), New: fmt.Sprint(next.Len()),
+		Kind: EventReload, Listener: listener, Old: fmt.Sprint(was.Len()), New: fmt.Sprint(next.Len()),
 		Reason: "access list changed: number of networks",
 	})
 }

@@ -268,3 +268,38 @@ func TestProcessLimit(t *testing.T) {
 		}
 	}
 }
+
+// What a listener refused just before it was removed is told all the same: the event has
+// those that are in no earlier one.
+func TestRefusalsOfAListenerThatIsGone(t *testing.T) {
+	s := limited(t, `access = { deny = ["127.0.0.0/8"] }`)
+	l := s.state.Load().listeners[0]
+	all := map[*proxy.Listener]*tally{l.front: {}}
+	told := func() (n uint64, rule string) {
+		events, _ := s.Events(0)
+		for _, e := range events {
+			if e.Kind == EventRefused && e.Refused.Rule != "" {
+				n, rule = n+e.Refused.Count, e.Refused.Rule
+			}
+		}
+		return n, rule
+	}
+	ask(s)
+	eventually(t, "the first is told", func() bool { n, _ := told(); return n == 1 })
+	s.tellRefused(all, time.Now(), false) // and by this test, which takes the watcher's place
+	before, _ := told()
+	ask(s)
+	next := *s.file
+	next.Listeners = slices.Clone(next.Listeners)
+	next.Listeners[0].Name = "other"
+	if _, err := s.Apply(t.Context(), &next); err != nil {
+		t.Fatal(err)
+	}
+	s.tellRefused(all, time.Now(), false)
+	if n, rule := told(); n <= before || rule != "deny 127.0.0.0/8 (test.toml:6)" {
+		t.Errorf("got %d told of before and %d after it was removed, the last by %q; want the second one, and its rule", before, n, rule)
+	}
+	if len(all) != 1 || all[l.front] != nil {
+		t.Errorf("got %d listeners; want only that which is there now", len(all))
+	}
+}

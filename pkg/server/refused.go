@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"github.com/limeload/limeload/pkg/proxy"
@@ -78,28 +77,36 @@ func (s *Server) runRefused(ctx context.Context) {
 	}
 }
 
-// tellRefused tells of what is due, or of all there is.
+// tellRefused tells of what is due, or of all there is: of a listener that is gone as well,
+// of which nobody else will.
 func (s *Server) tellRefused(all map[*proxy.Listener]*tally, now time.Time, rest bool) {
 	st := s.state.Load()
 	gone := func(l *proxy.Listener) bool { return st.listener(l.Name) == nil }
-	maps.DeleteFunc(all, func(l *proxy.Listener, _ *tally) bool { return gone(l) })
+	for l, t := range all {
+		if gone(l) {
+			s.tellDue(l, t, now, true)
+			delete(all, l)
+		}
+	}
 	s.lately.forget(gone)
 	for _, l := range st.listeners {
 		if all[l.front] == nil {
 			all[l.front] = &tally{}
 		}
-		for _, n := range all[l.front].due(l.front, now, rest) {
-			s.tell(l.front, n)
-		}
+		s.tellDue(l.front, all[l.front], now, rest)
+	}
+}
+
+func (s *Server) tellDue(l *proxy.Listener, t *tally, now time.Time, all bool) {
+	for _, n := range t.due(l, now, all) {
+		s.tell(l, n)
 	}
 }
 
 // tell writes a line, keeps it for who looks, and publishes an event if one is due.
 func (s *Server) tell(l *proxy.Listener, n news) {
-	m := Refused{Refusal: n.refusal, DryRun: n.dryRun, At: time.Now(), Client: l.Example(n.refusal, n.dryRun)}
-	if a := l.Conf().Admission; n.refusal == proxy.AccessDenied && a != nil && a.Access != nil {
-		m.Rule = a.Access.Rule(m.Client)
-	}
+	m := Refused{Refusal: n.refusal, DryRun: n.dryRun, At: time.Now()}
+	m.Client, m.Rule = l.Example(n.refusal, n.dryRun)
 	s.lately.note(l, m)
 
 	e := s.log.Warn().Str("listener", l.Name).Str("reason", n.refusal.String()).Uint64("count", n.count).
