@@ -82,7 +82,7 @@ func listBackends(c *call, pool string, asJSON bool) error {
 	return remarkAbsent(c, pools)
 }
 
-// remarkAbsent tells of the overrides of backends that are in no table.
+// remarkAbsent tells of the overrides that the table does not show.
 func remarkAbsent(c *call, pools []client.Pool) error {
 	overrides, err := c.Overrides(c.ctx)
 	if err != nil {
@@ -91,7 +91,9 @@ func remarkAbsent(c *call, pools []client.Pool) error {
 	for _, o := range overrides {
 		at := show.Clean(client.Place{Pool: o.Pool, Backend: o.Backend}.String())
 		switch shown := slices.ContainsFunc(pools, func(p client.Pool) bool { return p.Name == o.Pool }); {
-		case shown && o.Removed:
+		case shown && o.Idle && o.Added:
+			c.remark("%s was added by hand, and the file has it by now; limeload reload --reset-overrides makes it the file's alone", at)
+		case shown && o.Removed && !o.Idle:
 			c.remark("%s was removed by hand; limeload reload --reset-overrides brings it back", at)
 		case shown && o.Idle:
 			c.remark("%s is not in the file any more; its override (%s) counts if it comes back", at, overrideOf(&o.Override))
@@ -150,7 +152,7 @@ func noteOn(b *client.Backend) string {
 	if b.Probe == "unknown" {
 		add("probe could not run: " + b.Reason)
 	}
-	if b.Override != nil {
+	if b.Override != nil && !b.Override.Idle {
 		add("override: " + overrideOf(b.Override))
 	}
 	return strings.Join(notes, "; ")

@@ -64,14 +64,31 @@ func setMode(c *call, mode string, w *waiting, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	err = change(c, where, client.Settings{Mode: &mode}, asJSON)
-	switch {
-	case err != nil || !w.wait:
-		return err
-	case mode == "ready":
-		return w.untilUsable(c, where)
+	until := w.untilIdle
+	if mode == "ready" {
+		until = w.untilUsable
 	}
-	return w.untilIdle(c, where)
+	if err := change(c, where, client.Settings{Mode: &mode}, asJSON, w.wait); err != nil || !w.wait {
+		return err
+	}
+	return afterwards(c, where, until(c, where), asJSON)
+}
+
+// afterwards ends a command that has waited, with that error or none: a program is told
+// what became of the backends, not what they were when it began.
+func afterwards(c *call, where []client.Place, waited error, asJSON bool) error {
+	if !asJSON || c.ctx.Err() != nil {
+		return waited
+	}
+	rows := []backendJSON{}
+	for _, at := range where {
+		b, err := c.Backend(c.ctx, at.Pool, at.Backend)
+		if err != nil {
+			return cmp.Or(waited, err)
+		}
+		rows = append(rows, backendJSON{at.Pool, b})
+	}
+	return cmp.Or(waited, c.writeJSON(rows))
 }
 
 func newBackendsWeight(r *remote) *cobra.Command {
@@ -92,7 +109,7 @@ at weight 1, at 0 no new ones.`,
 			if err != nil {
 				return err
 			}
-			return change(c, where, client.Settings{Weight: &weight}, r.json())
+			return change(c, where, client.Settings{Weight: &weight}, r.json(), false)
 		}),
 	}
 }
@@ -116,8 +133,9 @@ func (c *call) find(names []string) (where []client.Place, err error) {
 	return where, nil
 }
 
-// change makes s of backends and tells what they are then.
-func change(c *call, where []client.Place, s client.Settings, asJSON bool) error {
+// change makes s of backends and tells what they are then; a program that waits is told
+// later.
+func change(c *call, where []client.Place, s client.Settings, asJSON, wait bool) error {
 	rows := []backendJSON{}
 	for _, at := range where {
 		b, err := c.ChangeBackend(c.ctx, at.Pool, at.Backend, s)
@@ -129,7 +147,7 @@ func change(c *call, where []client.Place, s client.Settings, asJSON bool) error
 			fmt.Fprintln(c.out, show.Clean(standing(at, &b)))
 		}
 	}
-	if asJSON {
+	if asJSON && !wait {
 		if err := c.writeJSON(rows); err != nil {
 			return err
 		}
@@ -213,10 +231,11 @@ func addBackend(c *call, pool string, n client.NewBackend, w *waiting, asJSON bo
 		return err
 	}
 	at := client.Place{Pool: pool, Backend: b.Name}
-	if asJSON {
-		err = c.writeJSON([]backendJSON{{pool, b}})
-	} else {
+	switch {
+	case !asJSON:
 		_, err = fmt.Fprintln(c.out, show.Clean("added "+standing(at, &b)))
+	case !w.wait:
+		err = c.writeJSON([]backendJSON{{pool, b}})
 	}
 	if err == nil {
 		err = warnForgotten(c, []client.Place{at})
@@ -224,7 +243,8 @@ func addBackend(c *call, pool string, n client.NewBackend, w *waiting, asJSON bo
 	if err != nil || !w.wait {
 		return err
 	}
-	return w.untilUsable(c, []client.Place{at})
+	where := []client.Place{at}
+	return afterwards(c, where, w.untilUsable(c, where), asJSON)
 }
 
 func newBackendsRemove(r *remote) *cobra.Command {

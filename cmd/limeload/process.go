@@ -88,6 +88,7 @@ func (p *process) serveAdmin(c *config.Admin) (stop func(), err error) {
 	if ln.Addr().Network() == "unix" {
 		p.adminSocket = ln.Addr().String()
 	}
+	p.Reserve(ln.Addr())
 	p.log.Info().Str("address", adminAddress(ln)).Msg("admin API")
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -32,7 +32,8 @@ type BackendPath struct {
 func (a *api) register(mux *http.ServeMux) huma.API {
 	conf := huma.DefaultConfig("limeload", a.o.Version)
 	conf.OpenAPIPath, conf.DocsPath, conf.SchemasPath = "/api/v1/openapi", "", ""
-	conf.CreateHooks = nil // no $schema in every body
+	conf.CreateHooks = nil                   // no $schema in every body
+	conf.RejectUnknownQueryParameters = true // reload?dryrun=true is not to reload
 	h := humago.New(mux, conf)
 
 	get(h, "status", "/api/v1/status", "The process as a whole", a.status)

@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -72,7 +74,12 @@ func guard(token string, hosts hostList, next http.Handler) http.Handler {
 			problem(w, http.StatusRequestEntityTooLarge, "the body may have at most 1 MiB")
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if r.ContentLength != 0 && r.Method != http.MethodGet && r.Method != http.MethodHead && !isJSON(r.Header.Get("Content-Type")) {
+			w.Header().Set("Connection", "close")
+			problem(w, http.StatusUnsupportedMediaType, "want the body as application/json, and the header Content-Type that says so")
+			return
+		}
+		r.Body = &wholeBody{http.MaxBytesReader(w, r.Body, maxBody), w.Header()}
 		next.ServeHTTP(w, r)
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -86,19 +93,43 @@ func guard(token string, hosts hostList, next http.Handler) http.Handler {
 	})
 }
 
+// isJSON reports whether a content type is JSON. None at all is not: a page of somebody
+// else's can send a body without a type and is not asked by the browser first.
+func isJSON(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json"))
+}
+
+// wholeBody is the body of a request. One that does not arrive as a whole ends the
+// connection: what comes later would be read as the next request, which a proxy before us
+// takes for a part of this one. net/http sees to that only where it knows the body's type.
+type wholeBody struct {
+	io.ReadCloser
+	answer http.Header
+}
+
+func (b *wholeBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.answer.Set("Connection", "close")
+	}
+	return n, err
+}
+
 // open paths need no token: they tell only whether the process is well, or are the
 // dashboard's files, which are the same everywhere.
 func open(path string) bool {
 	return path == "/healthz" || path == "/readyz" || dashboard.Serves(path)
 }
 
+// authorized compares in constant time. The scheme's case does not matter (RFC 9110, 11.1).
 func authorized(r *http.Request, token string) bool {
 	if token == "" {
 		return true
 	}
-	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, got, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(token))
-	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // explained answers with problem details where mux knows no such resource or method;

@@ -1,14 +1,17 @@
 package admin
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // operations are all that a client can ask for, with parameters that exist: method and path.
@@ -91,6 +94,34 @@ func TestRequestWithoutHost(t *testing.T) {
 	answer, err := io.ReadAll(c)
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 OK") {
 		t.Errorf("got %q, %v; want 200", answer, err)
+	}
+}
+
+// What comes after the time for a body is over is no request of its own.
+func TestBodyThatDoesNotArrive(t *testing.T) {
+	s := httptest.NewServer(guard("", hostList{any: true}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := io.ReadAll(r.Body); err == nil {
+			t.Error("the body came as a whole; want a timeout")
+		}
+		r.Body.Close()
+		w.WriteHeader(http.StatusRequestTimeout)
+	})))
+	defer s.Close()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+	answers := bufio.NewReader(c)
+	res, err := http.ReadResponse(answers, nil)
+	if err != nil || res.StatusCode != http.StatusRequestTimeout {
+		t.Fatalf("got %v, %v; want 408", res, err)
+	}
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if res, err := http.ReadResponse(answers, nil); err == nil {
+		t.Errorf("the rest of the body was answered with %s; want the end", res.Status)
 	}
 }
 

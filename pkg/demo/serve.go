@@ -56,6 +56,7 @@ func serve(backends []*backend, version string) (*front, error) {
 		stopServer()
 		return nil, err
 	}
+	s.Reserve(ln.Addr())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	connections := s.AdminConnections()

@@ -107,6 +107,7 @@ var pools = []family[server.PoolSnapshot]{
 		func(p *server.PoolSnapshot) float64 { return one(p.Split != "") }).only(poolIsConfigured),
 	gauge("pool_split_refusing", "1 while none of several that claim to be the primary is used, else 0.",
 		func(p *server.PoolSnapshot) float64 { return one(p.Refusing) }).only(poolIsConfigured),
+	gauge("pool_sessions_active", "Sessions that use its backends now, removed ones and those that still connect included.", activeOfPool),
 	counter("pool_sessions_total", "Sessions connected to a backend, removed ones included.",
 		func(p *server.PoolSnapshot) float64 { return float64(p.Connect.Count()) }),
 	histogram("pool_connect_duration_seconds", "How long successful attempts to connect took.", -13, 5,
@@ -188,6 +189,18 @@ func mode(b *server.BackendSnapshot) int {
 		return int(balancer.Maintenance) + 1
 	}
 	return int(b.Mode)
+}
+
+// activeOfPool are the sessions of all backends of a pool.
+func activeOfPool(p *server.PoolSnapshot) float64 {
+	n := int64(0)
+	for i := range p.Backends {
+		n += p.Backends[i].Active
+	}
+	for i := range p.Leaving {
+		n += p.Leaving[i].Active
+	}
+	return float64(n)
 }
 
 // What was removed keeps its counts until its last session has ended; there is

@@ -43,6 +43,9 @@ backend = [{ name = "other", address = %q }]
 	if v := got.value(t, "limeload_backend_mode", "pool", "live", "backend", "a", "mode", "removed"); v != 1 {
 		t.Errorf("mode removed: %v; want 1", v)
 	}
+	if v := got.value(t, "limeload_pool_sessions_active", "pool", "live"); v != 1 {
+		t.Errorf("sessions of the pool: %v; want the 1 of its removed backend", v)
+	}
 	for _, name := range []string{"up", "usable", "weight", "probe_success"} {
 		for _, m := range got["limeload_backend_"+name].GetMetric() {
 			if has(m, []string{"pool", "live", "backend", "a"}) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/limeload/limeload/balancer"
@@ -41,12 +41,27 @@ func (s *Server) change(ctx context.Context, edit func(o *overrides) error) erro
 		}
 		cfg := o.over(s.file)
 		if !o.sameBackends(s.overrides) { // else only values changed, and edit has seen to those
-			if err := validTogether(cfg); err != nil {
-				return fmt.Errorf("%w: %w", ErrRefused, err)
+			if err := cfg.Validate(); err != nil {
+				return refused(err)
 			}
 		}
 		return s.adopt(s.state.Load(), plan{file: s.file, overrides: o, effective: cfg, names: names})
 	})
+}
+
+// refused is ErrRefused for what a change makes of a configuration that was valid. The
+// person who makes it knows of no places in that, only of the keys of what they change.
+func refused(err error) error {
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		texts[i] = p.Path[strings.LastIndexByte(p.Path, ']')+1:]
+		texts[i] = strings.TrimPrefix(texts[i], ".") + ": " + p.Text
+	}
+	return fmt.Errorf("%w: %s", ErrRefused, strings.Join(texts, "; "))
 }
 
 // Settings are the settings of a backend that a person can change; nil leaves one
@@ -116,7 +131,7 @@ func (s *Server) AddBackend(ctx context.Context, pool string, b config.Backend) 
 	if b.Name == "" {
 		b.Name = b.Address.String()
 	}
-	if err := s.reachable(b.Address); err != nil {
+	if err := s.suitable(ctx, b.Address); err != nil {
 		return err
 	}
 	err := s.change(ctx, func(o *overrides) error {
@@ -144,48 +159,6 @@ func (s *Server) AddBackend(ctx context.Context, pool string, b config.Backend) 
 	return err
 }
 
-// reachable refuses the addresses at which no backend of ours can be meant: a typing
-// error, or an attempt to reach this machine's own metadata service through us.
-func (s *Server) reachable(a config.Address) error {
-	ip := a.IP()
-	why := ""
-	switch {
-	case s.listensOn(a):
-		why = "is one of our own listeners"
-	case a.Network == config.TCP && a.Port == 0:
-		why = "port 0 cannot be connected to"
-	case !ip.IsValid():
-	case ip.IsUnspecified():
-		why = "is no host's address"
-	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		why = "is not the address of one host"
-	case ip.IsLinkLocalUnicast():
-		why = "is link-local"
-	}
-	if why != "" {
-		return fmt.Errorf("address %s %s: %w", a, why, ErrRefused)
-	}
-	return nil
-}
-
-// listensOn reports whether a backend at a would be ourselves.
-func (s *Server) listensOn(a config.Address) bool {
-	for _, l := range s.state.Load().listeners {
-		for _, b := range l.bound {
-			at, ip := b.Addr(), a.IP()
-			switch {
-			case b.unix != "" || a.Network == config.Unix:
-				if b.unix == a.Path && a.Path != "" {
-					return true
-				}
-			case at.Port() == a.Port && (at.Addr() == ip || (at.Addr().IsUnspecified() || !at.Addr().IsValid()) && a.IsLocal()):
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // RemoveBackend removes a backend from a pool, whoever had added it. It gets no new
 // sessions; those that it has may go on for drain_timeout, or with force are cut at
 // once. The error is ErrUnknown, or ErrRefused for the last one of a pool.
@@ -195,6 +168,9 @@ func (s *Server) RemoveBackend(ctx context.Context, pool, backend string, force 
 		row, err := s.backend(pool, backend)
 		if err != nil {
 			return err
+		}
+		if len(s.state.Load().pool(pool).balancer.Backends()) == 1 {
+			return fmt.Errorf("%w: %s is the last backend of pool %s; drain it, or add another one before", ErrRefused, backend, pool)
 		}
 		gone = row.Backend
 		o.drop(pool, backend)

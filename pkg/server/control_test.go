@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -203,8 +204,8 @@ func TestRefusals(t *testing.T) {
 	if err := s.RemoveBackend(t.Context(), "pool", a, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RemoveBackend(t.Context(), "pool", b, false); !errors.Is(err, ErrRefused) {
-		t.Errorf("remove the last backend: %v; want %v", err, ErrRefused)
+	if err := s.RemoveBackend(t.Context(), "pool", b, false); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "last backend of pool pool") {
+		t.Errorf("remove the last backend: %v; want %v, and that it is the last one", err, ErrRefused)
 	}
 	if o := s.Overrides(); len(o) != 1 || !o[0].Removed {
 		t.Errorf("overrides %+v; want one removal", o)

@@ -207,6 +207,9 @@ func excluded(c *Candidate) (why string, since time.Time) {
 
 // Excluded says in words why the backend gets no new sessions; it is empty if it may.
 func (b *BackendSnapshot) Excluded() string {
+	if b.Removed { // of which no weight, no mode and no health is left to blame
+		return "it was removed; its last sessions may end"
+	}
 	full := b.MaxConnections > 0 && b.Active >= int64(b.MaxConnections)
 	why, _ := excluded(&Candidate{Candidate: balancer.Candidate{State: b.State, Full: full}, Check: b.Check, Ruling: b.Ruling})
 	return why

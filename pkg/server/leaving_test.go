@@ -73,6 +73,9 @@ func TestRemovedBackendIsShownUntilItsLastSession(t *testing.T) {
 		counted(t, s, 16)
 		conf.backends = []string{b}
 		apply(t, s, conf.config(t))
+		if got := leaver(s, a); got != nil && got.Excluded() != "it was removed; its last sessions may end" {
+			t.Errorf("got excluded %q; want that it was removed", got.Excluded())
+		}
 		if got := leaver(s, a); got == nil || !got.Removed || got.Active != 2 || got.Sessions != 2 || got.Up != 8 {
 			t.Fatalf("a backend with 2 sessions was removed: %+v; want it with its counts", got)
 		}

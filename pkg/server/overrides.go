@@ -25,7 +25,7 @@ type Override struct {
 
 	// Filled in by Server.Overrides.
 	Persisted bool // the state file has it as it is: it survives a restart
-	Idle      bool // without effect: the file has no such backend
+	Idle      bool // without effect: the file has no such backend, or by now the one that was added
 }
 
 // nothing reports whether o makes no difference.
@@ -123,7 +123,7 @@ func (o *overrides) sameBackends(other *overrides) bool {
 // modesReset is what a reset changes beyond the configuration: modes are in no file.
 func (o *overrides) modesReset(file *config.Config) (changes []config.Change) {
 	for _, r := range o.rows {
-		if r.Mode != balancer.Ready && !r.Added && !r.idle(file, o.added) {
+		if r.Mode != balancer.Ready && inFile(file, r.Pool, r.Backend) {
 			path := config.BackendPath(r.Pool, r.Backend, "mode")
 			changes = append(changes, config.Change{Path: path, Old: strconv.Quote(r.Mode.String()), New: strconv.Quote(balancer.Ready.String())})
 		}
@@ -227,12 +227,15 @@ func (r *Override) idle(file *config.Config, added []addition) bool {
 	if p == nil {
 		return true
 	}
-	has := slices.ContainsFunc(p.Backends, func(b config.Backend) bool { return b.Name == r.Backend })
+	has := inFile(file, r.Pool, r.Backend)
 	if !r.Added {
 		return !has
 	}
 	i := slices.IndexFunc(added, func(a addition) bool { return a.at() == r.at() })
-	return i < 0 || clash(p, &added[i].backend) != nil
+	if i >= 0 && clash(p, &added[i].backend) == nil {
+		return false
+	}
+	return !has || r.Mode == balancer.Ready && r.Weight == nil && r.MaxConnections == nil
 }
 
 // Overrides lists what a person changed, in the order in which it was.

@@ -42,6 +42,31 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+// A backend that was added by hand is the file's as soon as that has it; what else a person
+// said of it counts all the same, is shown so, and ends with a reset.
+func TestAddedBackendThatTheFileHasByNow(t *testing.T) {
+	s, conf, _, _ := twoBackends(t)
+	c := newEcho(t, "127.0.0.1:0").Addr().String()
+	if err := s.AddBackend(t.Context(), "pool", backendAt(t, c)); err != nil {
+		t.Fatal(err)
+	}
+	conf.backends = append(conf.backends, c)
+	apply(t, s, conf.config(t))
+	if o := s.Overrides(); len(o) != 1 || !o[0].Idle {
+		t.Errorf("got %+v; want the addition, idle", o)
+	}
+	if err := s.SetBackend(t.Context(), "pool", c, Settings{Mode: ptr(balancer.Drain)}); err != nil {
+		t.Fatal(err)
+	}
+	if o := s.Overrides(); len(o) != 1 || o[0].Idle || row(s, c).Mode != balancer.Drain {
+		t.Errorf("got %+v, mode %v; want a drain that is not idle", o, row(s, c).Mode)
+	}
+	changes, err := s.Reload(t.Context(), conf.config(t), Reload{ResetOverrides: true})
+	if err != nil || len(changes) != 1 || !strings.HasSuffix(changes[0].String(), `.mode: "drain" -> "ready"`) || row(s, c).Mode != balancer.Ready {
+		t.Errorf("reset: got %v, %v, mode %v; want the mode changed, and told", changes, err, row(s, c).Mode)
+	}
+}
+
 // Overrides lie over one file as over the next one.
 func TestReloadUnderOverrides(t *testing.T) {
 	s, conf, a, b := twoBackends(t)

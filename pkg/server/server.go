@@ -25,6 +25,7 @@ type Server struct {
 	budget budget
 
 	inherited inherited
+	reserved  []ours // places where the process listens beside the listeners
 	onBound   func() error
 
 	engine  splice.Engine
