@@ -135,6 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	close(s.started)
+	s.announce() // now: whoever reads it may ask
 	select {
 	case <-s.stop:
 	case <-ctx.Done():
@@ -145,15 +146,12 @@ func (s *Server) Run(ctx context.Context) error {
 	return ErrClosed
 }
 
-// begin applies the first configuration, and says what came of it.
+// begin applies the first configuration.
 func (s *Server) begin(ctx context.Context) error {
 	return s.step(ctx, func(names answers) error {
 		err := s.adopt(s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file), names: names})
 		if err == nil {
 			err = s.settle()
-		}
-		if err == nil {
-			s.announce()
 		}
 		return err
 	})
