@@ -156,7 +156,7 @@ func (c *comparison) limitIdle(n int) {
 // so far.
 func (f *compareFlags) compare(cmd *cobra.Command, c *comparison, a about) error {
 	c.progress = progressTo(cmd.ErrOrStderr(), c.rounds*len(c.lines)*len(c.rows))
-	err := c.run(cmd.Context())
+	err := unlessInterrupted(c.run(cmd.Context()))
 	if isTerminal(cmd.ErrOrStderr()) {
 		fmt.Fprint(cmd.ErrOrStderr(), clearLine)
 	}
