@@ -11,7 +11,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 FUZZINPUTS ?= 50000
 SOAKTIME ?= 10m
-SOAKSEED ?= 0
+SOAKSEED ?=
 TESTFLAGS ?=
 BENCH    ?=
 
@@ -50,7 +50,7 @@ fuzz: ## Run every fuzz target for FUZZINPUTS inputs (50000)
 
 .PHONY: soak
 soak: ## Run mixed traffic with faults for SOAKTIME (10m), every stream verified; SOAKSEED=N repeats
-	$(GO) test ./pkg/soak -run TestSoak -count=1 -v -timeout 0 -soak.duration=$(SOAKTIME) -soak.seed=$(SOAKSEED)
+	$(GO) test ./pkg/soak -run TestSoak -count=1 -v -timeout 0 -soak.duration=$(SOAKTIME) $(if $(SOAKSEED),-soak.seed=$(SOAKSEED))
 
 .PHONY: sim
 sim: ## Drive the reactor over a simulated kernel, with seeded random histories
