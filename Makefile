@@ -11,6 +11,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 FUZZINPUTS ?= 50000
 SOAKTIME ?= 10m
+SOAKSEED ?=
 TESTFLAGS ?=
 BENCH    ?=
 
@@ -48,8 +49,8 @@ fuzz: ## Run every fuzz target for FUZZINPUTS inputs (50000)
 	@packaging/fuzz.sh $(FUZZINPUTS)
 
 .PHONY: soak
-soak: ## Run mixed traffic with faults for SOAKTIME (10m), every stream verified
-	$(GO) test ./pkg/soak -run TestSoak -count=1 -v -timeout 2h -soak.duration=$(SOAKTIME)
+soak: ## Run mixed traffic with faults for SOAKTIME (10m), every stream verified; SOAKSEED=N repeats
+	$(GO) test ./pkg/soak -run TestSoak -count=1 -v -timeout 0 -soak.duration=$(SOAKTIME) $(if $(SOAKSEED),-soak.seed=$(SOAKSEED))
 
 .PHONY: sim
 sim: ## Drive the reactor over a simulated kernel, with seeded random histories

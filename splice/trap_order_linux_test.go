@@ -206,6 +206,50 @@ func TestTrap09ModeSwitches(t *testing.T) {
 	}
 }
 
+// TestTrap09RemainderGoesFirst has bulk arrive while a receiver that stands still has left
+// bytes in the engine that it had copied: they go before the splices that the bulk brings
+// about, and before the reads that lead to these.
+func TestTrap09RemainderGoesFirst(t *testing.T) {
+	r := reactorRig(t)
+	client, server, s := r.way(true)
+	sent, got := newTape(9), newReceived()
+	for range 3 {
+		s.trickle(t, sent, client)
+		const bulk = 4 << 20
+		all := sent.n + bulk
+		burst := aside(t, "send", func() error { return sent.send(client, bulk, 256<<10) })
+		until(t, "bulk waits behind them", func() bool { return receiveQueue(t, engineSocket(t, client)) > 64<<10 })
+		if err := got.read(server, all-got.n); err != nil {
+			t.Fatal(err)
+		}
+		burst()
+	}
+	got.wantSame(t, sent)
+	if stats := r.stats(); stats.SpliceBytes == 0 || stats.CopyBytes == 0 {
+		t.Errorf("%d bytes were spliced and %d copied; want both, or nothing was tested", stats.SpliceBytes, stats.CopyBytes)
+	}
+}
+
+// trickle sends pieces that are too small for splice mode until the engine is left with
+// bytes of one.
+func (s *trapSession) trickle(t *testing.T, sent *tape, from *net.TCPConn) {
+	t.Helper()
+	passedOn := func() bool {
+		for range 50 {
+			if s.moved(true) >= sent.n {
+				return true
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return false
+	}
+	for sent.n < 256<<20 && passedOn() {
+		if err := sent.send(from, 4<<10, 4<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // mixed sends bursts of many sizes, with pauses in which the flow drains, and ends.
 func mixed(random *rand.Rand, s *tape, c *net.TCPConn) error {
 	for range 60 {

@@ -32,7 +32,7 @@ func newCompare() *cobra.Command {
 		Long: `compare starts limeload and, as far as they are installed, HAProxy and nginx, each
 in front of the same server, and puts each in turn under the same load: bulk
 transfers, ping-pong, short connections, idle connections. It takes about a quarter
-of an hour; --quick gives a rough answer in under two minutes.
+of an hour; --quick gives a rough answer in about two minutes.
 
 Rows: ` + strings.Join(rowNames(), ", ") + `
   direct is the load without a proxy between: what the machine can do at all.
@@ -156,7 +156,7 @@ func (c *comparison) limitIdle(n int) {
 // so far.
 func (f *compareFlags) compare(cmd *cobra.Command, c *comparison, a about) error {
 	c.progress = progressTo(cmd.ErrOrStderr(), c.rounds*len(c.lines)*len(c.rows))
-	err := c.run(cmd.Context())
+	err := unlessInterrupted(c.run(cmd.Context()))
 	if isTerminal(cmd.ErrOrStderr()) {
 		fmt.Fprint(cmd.ErrOrStderr(), clearLine)
 	}

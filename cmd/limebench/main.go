@@ -41,6 +41,17 @@ func run(args []string) int {
 	return exitUsage // what cobra itself finds is about flags and arguments
 }
 
+// errInterrupted is what a person made of a command by ending it early.
+var errInterrupted = errors.New("interrupted before all was measured")
+
+// unlessInterrupted is err, in words for a person where a signal is the cause.
+func unlessInterrupted(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
+	return err
+}
+
 // failure is an error that is not about usage.
 type failure struct{ error }
 

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await, "awaitfile": awaitFile},
 		Setup: func(e *testscript.Env) error {
 			port, err := freePort(proxyHost)
 			e.Setenv("PORT", fmt.Sprint(port))
@@ -60,4 +60,19 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("nobody listens at %s", args[0])
+}
+
+// awaitFile waits until there is a file, or with ! checks that there is none:
+// awaitfile PATTERN.
+func awaitFile(ts *testscript.TestScript, not bool, args []string) {
+	there := func() bool {
+		found, _ := filepath.Glob(ts.MkAbs(args[0]))
+		return len(found) > 0
+	}
+	for tries := 0; !not && !there() && tries < 1000; tries++ {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if there() == not {
+		ts.Fatalf("%s: there %v; want %v", args[0], not, !not)
+	}
 }

@@ -42,9 +42,12 @@ All bytes that come back are compared with what they must be. Latency is the tim
 from when an operation was due until it is done. Without --rate an operation is due
 when the one before it on the same connection is done: that tells how fast the server
 can be. With --rate operations are due by the clock, whether or not the server has
-kept up, and their wait counts: that tells what clients suffer at that load.
+kept up, and their wait counts: that tells what clients suffer at that load. An
+operation that --timeout ends counts with that time, and as an error. In mixed load
+the rate is that of ping-pong.
 
-The exit status is 1 if anything went wrong, be it one connection.`,
+Interrupted, run ends its connections and tells what it has measured so far. The exit
+status is 1 if anything went wrong, be it one connection.`,
 		Example: `  limebench run 127.0.0.1:7007
   limebench run --connections 512 --size 4KiB --duration 30s 127.0.0.1:7007
   limebench run --mode connect --rate 2000 127.0.0.1:7007
@@ -127,7 +130,7 @@ func (f *runFlags) run(cmd *cobra.Command, o loadgen.Options) error {
 	}
 	res, err := r.Wait()
 	if err != nil {
-		return err
+		return unlessInterrupted(err)
 	}
 	if err := printRun(cmd.OutOrStdout(), f.output, newRunRecord(o, res)); err != nil {
 		return err

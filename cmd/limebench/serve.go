@@ -43,6 +43,9 @@ It runs until it is interrupted, and then prints what it did.`,
 			if o.Addresses, err = resolve(f.listen); err != nil {
 				return err
 			}
+			if f.threads < 0 {
+				return fmt.Errorf("threads %d: want 0 or more", f.threads)
+			}
 			return failed(serve(cmd, o))
 		},
 	}

@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
-	t.Logf("-soak.seed=%d repeats this", *seed)
+	t.Logf("-soak.seed=%d repeats this: make soak SOAKSEED=%[1]d SOAKTIME=%v", *seed, *duration)
 	t.Run(splice.TypeSplice, func(t *testing.T) { newSoak(t, splice.TypeSplice).run(*duration * 3 / 4) })
 	t.Run(splice.TypeCopy, func(t *testing.T) { newSoak(t, splice.TypeCopy).run(*duration / 4) })
 }

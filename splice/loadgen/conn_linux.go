@@ -26,7 +26,8 @@ const (
 	gone                 // closed for good
 )
 
-// unscheduled is when a connection's opening message is due: it is not measured.
+// unscheduled is when a connection's opening and its first message are due, where they
+// are no operation of their own: they are not measured.
 const unscheduled = -1
 
 // conn is one connection of a run. Offsets count from where the stream begins, after
@@ -124,10 +125,7 @@ func (t *thread) connected(c *conn, events uint32) {
 	switch c.job.Mode {
 	case Upload, Download:
 		t.beginStream(c)
-	case Connect:
-		t.beginMessage(c)
 	default:
-		c.due = unscheduled
 		t.beginMessage(c)
 	}
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 && c.state == working {
@@ -183,6 +181,9 @@ func (t *thread) shut(c *conn, reset bool) {
 // fail ends c because of an error, for a moment or, when the run ends, for good.
 func (t *thread) fail(c *conn, k ErrorKind, verb string, err error) {
 	c.job.note(k, fmt.Errorf("%s %s: %w", verb, c.target, err))
+	if k == TimedOut && !t.ending {
+		t.measureWait(c, t.now)
+	}
 	t.shut(c, k == TimedOut || k == Corrupt)
 	t.tried(c)
 	if c.state == still {

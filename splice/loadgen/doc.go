@@ -26,9 +26,10 @@
 // An operation's latency begins when it was due. In a closed loop (no rate) that is
 // when the connection's previous operation ended. In an open loop it is the time in
 // the schedule, whether or not a connection was free then: an operation that had to
-// wait for the answers to earlier ones carries that wait, and one that is not done
-// when the window ends counts with the time it has waited. So a server that stalls
-// cannot hide it by slowing its clients down ("coordinated omission").
+// wait for the answers to earlier ones carries that wait, and one that is given up
+// (Options.Timeout), or not done when the window ends, counts with the time it has
+// waited. So a server that stalls cannot hide it by slowing its clients down
+// ("coordinated omission").
 //
 // Linux only: elsewhere Start and Listen answer errors.ErrUnsupported.
 package loadgen

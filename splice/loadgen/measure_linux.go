@@ -80,10 +80,20 @@ func (t *thread) countUnfinished(c *conn) {
 	if c.progress < t.begin && t.end-c.progress >= stallTime {
 		c.job.stalled++
 	}
-	if c.job.pace.interval > 0 && c.due >= t.begin && c.due < t.end {
+	if t.measureWait(c, t.end) {
 		c.job.unfinished++
-		c.job.latency.record(t.end - c.due)
 	}
+}
+
+// measureWait measures an operation of an open loop that is under way by how long it
+// has waited until now, if it belongs to the window, and tells whether it does.
+func (t *thread) measureWait(c *conn, now int64) bool {
+	under := c.state == working || c.state == dialing
+	if !under || c.job.pace.interval == 0 || c.due < t.begin || c.due >= t.end {
+		return false
+	}
+	c.job.latency.record(now - c.due)
+	return true
 }
 
 func (t *thread) finishConn(c *conn) {

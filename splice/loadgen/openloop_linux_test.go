@@ -2,9 +2,13 @@ package loadgen
 
 import (
 	"io"
+	"net"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/limeload/limeload/splice/internal/sys"
 )
 
 // stall is a server that answers at once, but for one message, which it keeps until
@@ -87,6 +91,57 @@ func TestOpenLoopCountsTheUnfinished(t *testing.T) {
 	}
 	if got, want := p.Latency.Percentile(100), 250*time.Millisecond; got < want {
 		t.Errorf("got a longest wait of %s; want nearly the whole window", got)
+	}
+}
+
+// TestOpenLoopCountsTheTimedOut: an operation that is given up has taken that long at
+// least. Left out, the worst ones would be missing from the latencies. Opening a
+// connection again is no operation.
+func TestOpenLoopCountsTheTimedOut(t *testing.T) {
+	const due, timeout = 600, 150 * time.Millisecond
+	handle, _ := stall(nil)
+	r := start(t, Options{Targets: double(t, handle), Works: []Work{{Connections: 1, Rate: 1000}}, Duration: due * time.Millisecond, Threads: 1, Timeout: timeout})
+	res, err := r.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := res.Reports[0]
+	if p.Errors.Count[TimedOut] == 0 {
+		t.Fatalf("got %v; want operations that timed out", p.Errors.Count)
+	}
+	if got := p.Latency.Count(); got != due {
+		t.Errorf("got %d latencies, %d operations, %d unfinished, %d timed out; want a latency for each of %d operations that were due",
+			got, p.Operations, p.Unfinished, p.Errors.Count[TimedOut], due)
+	}
+}
+
+// TestOpeningIsNoOperation: a connection that is still being opened again when the
+// window ends has nothing of the schedule under way.
+func TestOpeningIsNoOperation(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	o := Options{Targets: []netip.AddrPort{ln.Addr().(*net.TCPAddr).AddrPort()}, Works: []Work{{Connections: 1, Rate: 1000}}, Threads: 1}
+	r := &Run{options: o.completed()}
+	r.trying.Add(1)
+	th, err := newThread(r, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer th.close()
+	c := &th.conns[0]
+	th.begin, th.now, th.pending = 0, 1000, []*conn{c}
+	th.dialPending()
+	if c.state != dialing {
+		t.Fatalf("got state %d; want the connect under way", c.state)
+	}
+	defer sys.Close(c.fd)
+	th.end = 2000
+	th.countUnfinished(c)
+	if c.job.unfinished != 0 || c.job.latency.Count() != 0 {
+		t.Errorf("got %d unfinished and %d latencies; want none", c.job.unfinished, c.job.latency.Count())
 	}
 }
 

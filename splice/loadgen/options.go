@@ -74,8 +74,9 @@ func Mixed(connections, size int, rate float64) []Work {
 type Options struct {
 	// Targets are the addresses to connect to, in turn. At least one.
 	Targets []netip.AddrPort
-	// Sources are local addresses to connect from, in turn; none leaves it to the
-	// system. With several, more than one ephemeral port range is available.
+	// Sources are local addresses to connect from, in turn, of the targets' family (IPv4
+	// or IPv6); none leaves it to the system. With several, more than one ephemeral port
+	// range is available.
 	Sources []netip.Addr
 
 	Works []Work
@@ -171,6 +172,9 @@ func (o Options) Check() error {
 	bad(len(o.Targets) > 0, "no target")
 	for _, a := range o.Targets {
 		bad(a.IsValid() && a.Port() != 0, "target %s: no address with a port", a)
+		for _, s := range o.Sources {
+			bad(s.Unmap().Is4() == a.Addr().Unmap().Is4(), "source %s: is of another family than target %s", s, a)
+		}
 	}
 	bad(o.Duration > 0, "duration %s: want more than 0", o.Duration)
 	bad(o.Warmup >= 0 && o.Timeout >= 0, "negative warm-up or timeout")

@@ -22,7 +22,10 @@ type Report struct {
 	Operations uint64 // that ended in the window; none in bulk and idle
 	BytesUp    uint64
 	BytesDown  uint64
-	Latency    Latency // of the operations: none in bulk and idle
+	// Latency is of the operations: none in bulk and idle. Of an open loop it has those
+	// that timed out as well, with the time after which they were given up. Operations
+	// that failed in another way are in Errors alone.
+	Latency Latency
 
 	// Unfinished is how many operations of an open loop were due in the window and not
 	// done at its end. They are in Latency with the time they had waited by then.

@@ -158,8 +158,13 @@ func TestOptionsThatAreWrong(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"no target":          {func(o *Options) { o.Targets = nil }, "no target"},
-		"no port":            {func(o *Options) { o.Targets = []netip.AddrPort{anyPort} }, "target 127.0.0.1:0: no address with a port"},
+		"no target":    {func(o *Options) { o.Targets = nil }, "no target"},
+		"no port":      {func(o *Options) { o.Targets = []netip.AddrPort{anyPort} }, "target 127.0.0.1:0: no address with a port"},
+		"IPv6 to IPv4": {func(o *Options) { o.Sources = []netip.Addr{netip.IPv6Loopback()} }, "source ::1: is of another family than target 127.0.0.1:9"},
+		"IPv4 to IPv6": {func(o *Options) {
+			o.Targets = []netip.AddrPort{netip.MustParseAddrPort("[::1]:9")}
+			o.Sources = []netip.Addr{netip.MustParseAddr("127.0.0.2")}
+		}, "source 127.0.0.2: is of another family than target [::1]:9"},
 		"no duration":        {func(o *Options) { o.Duration = 0 }, "duration 0s: want more than 0"},
 		"negative warm-up":   {func(o *Options) { o.Warmup = -1 }, "negative warm-up or timeout"},
 		"negative threads":   {func(o *Options) { o.Threads = -1 }, "threads -1: want 0 or more"},

@@ -204,7 +204,9 @@ func (t *thread) dialPending() {
 		t.pending = t.pending[:last]
 		c.counted = true
 		t.dialing++
-		c.due = t.now // of a Connect
+		if c.due = unscheduled; c.job.Mode == Connect {
+			c.due = t.now
+		}
 		t.dial(c)
 	}
 }
