@@ -192,6 +192,7 @@ func (s suite) gateUntilClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	client, server := dialTCP(t, l.Addr()), accept(t, backend)
+	roundTrip(t, client, server) // who leaves while it dials is no session
 	client.Close()
 	wantEnd(t, server)
 	server.Close()
