@@ -4,6 +4,9 @@
 // line that finds the queue full, or that the slow writer refuses (a full disk), is
 // dropped and counted, and the next line that gets through is preceded by one that says
 // how many. So a log that nobody reads costs lines, never traffic.
+//
+// The first line after a silence is written at once. What comes within the next rest is
+// written together: to wake a goroutine for each line costs more than the line.
 package logqueue
 
 import (
@@ -11,7 +14,11 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
+
+// rest is how long the goroutine lets lines come together after it has written some.
+const rest = 5 * time.Millisecond
 
 // Writer is an io.WriteCloser in front of another one. All methods may be called by
 // any number of goroutines.
@@ -89,6 +96,9 @@ func (w *Writer) empty() {
 			together = w.take(together, b)
 		}
 		w.put(together, lines)
+		if w.batch > 0 && len(w.lines) < cap(w.lines)/4 {
+			time.Sleep(rest)
+		}
 	}
 	w.mend()
 	w.tellDropped()

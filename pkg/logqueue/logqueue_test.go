@@ -146,3 +146,18 @@ func BenchmarkWrite(b *testing.B) {
 		w.Write(line)
 	}
 }
+
+// What comes while the writer lets lines come together is not lost at the end.
+func TestCloseInARest(t *testing.T) {
+	g := &gate{begun: make(chan struct{}, 1), open: make(chan struct{})}
+	close(g.open)
+	w := New(g, 1000, 1<<10, tell)
+	fmt.Fprintln(w, "first")
+	<-g.begun
+	fmt.Fprintln(w, "second")
+	fmt.Fprintln(w, "third")
+	w.Close()
+	if got, want := g.String(), "first\nsecond\nthird\n"; got != want {
+		t.Errorf("got %q; want %q", got, want)
+	}
+}
