@@ -28,17 +28,19 @@ func TestReaderOfLogLeaves(t *testing.T) {
 
 func TestReaderOfLogStalls(t *testing.T) {
 	p := startReadByTest(t)
-	for p.unread(t) < smallPipe/2 {
+	for range 2*smallPipe/shortLine + 20 {
 		p.talk(t)
 	}
-	for range 20 {
-		p.talk(t)
+	if p.unread(t) == 0 {
+		t.Error("the pipe is empty; want it too full for what is to be written")
 	}
 	p.end(t)
 }
 
-// smallPipe is the capacity of the log's pipe in bytes: some twenty lines.
-const smallPipe = 4096
+const (
+	smallPipe = 4096 // capacity of the log's pipe in bytes: some twenty lines
+	shortLine = 200  // bytes; no session's line has fewer
+)
 
 // readByTest is limeload with a log that goes through a pipe to the test.
 type readByTest struct {
