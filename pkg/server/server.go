@@ -134,8 +134,6 @@ func (s *Server) Run(ctx context.Context) error {
 		s.abort()
 		return err
 	}
-	close(s.started)
-	s.announce() // now: whoever reads it may ask
 	select {
 	case <-s.stop:
 	case <-ctx.Done():
@@ -146,15 +144,24 @@ func (s *Server) Run(ctx context.Context) error {
 	return ErrClosed
 }
 
-// begin applies the first configuration.
+// begin applies the first configuration, and says what came of it: when it can be asked,
+// since whoever reads that may ask, and before anything else can change.
 func (s *Server) begin(ctx context.Context) error {
-	return s.step(ctx, func(names answers) error {
+	err := s.step(ctx, func(names answers) error {
 		err := s.adopt(s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file), names: names})
 		if err == nil {
 			err = s.settle()
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	close(s.started)
+	s.announce()
+	return nil
 }
 
 // Started is closed when every listener accepts clients.
