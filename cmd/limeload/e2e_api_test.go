@@ -11,9 +11,11 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // operator talks to the admin API of a running program, as curl does.
@@ -112,17 +114,40 @@ func (o *operator) listen(after string) <-chan object {
 // awaitEvent drops events up to the one that has what is wanted.
 func awaitEvent(t *testing.T, events <-chan object, want object) object {
 	t.Helper()
-next:
-	for e := range events {
-		for key, value := range want {
-			if e[key] != value {
-				continue next
+	return awaitEvents(t, events, want)[0]
+}
+
+// awaitEvents drops events until each of those wanted has come, in whatever order.
+func awaitEvents(t *testing.T, events <-chan object, wanted ...object) []object {
+	t.Helper()
+	deadline := time.After(patience)
+	found := make([]object, len(wanted))
+	for slices.ContainsFunc(found, func(e object) bool { return e == nil }) {
+		select {
+		case e, open := <-events:
+			if !open {
+				t.Fatalf("the stream ended with %v, of which %v were wanted", found, wanted)
 			}
+			for i, want := range wanted {
+				if found[i] == nil && has(e, want) {
+					found[i] = e
+				}
+			}
+		case <-deadline:
+			t.Fatalf("got %v within %v; want %v", found, patience, wanted)
 		}
-		return e
 	}
-	t.Fatalf("the stream ended without an event with %v", want)
-	return nil
+	return found
+}
+
+// has reports whether e has all that want has.
+func has(e, want object) bool {
+	for key, value := range want {
+		if e[key] != value {
+			return false
+		}
+	}
+	return true
 }
 
 // An operator finds a client's session, sees what it moves, and cuts it; the others go on.
@@ -218,8 +243,9 @@ func TestOperatorListens(t *testing.T) {
 		a := startEcho(t, "a", "127.0.0.1:0")
 		l, o := serveOperated(t, engine, balanced("first", probed, a, ""))
 		events := o.listen("")
-		awaitEvent(t, events, object{"kind": "lifetime", "new": "started"})
-		awaitEvent(t, events, object{"kind": "health", "backend": "a", "new": "up"})
+		awaitEvents(t, events, // a probe may be faster than the start
+			object{"kind": "lifetime", "new": "started"},
+			object{"kind": "health", "backend": "a", "new": "up"})
 		a.stop()
 		awaitEvent(t, events, object{"kind": "health", "backend": "a", "old": "up", "new": "down", "reason": "connection refused"})
 		o.do("PATCH", "/pools/pool/backends/a", `{"mode":"drain"}`)
@@ -232,11 +258,13 @@ func TestOperatorListens(t *testing.T) {
 		l.signal(syscall.SIGTERM)
 		for _, stream := range []<-chan object{events, late} {
 			awaitEvent(t, stream, object{"kind": "lifetime", "new": "stopping"})
-			for range stream { // until it ends
-			}
 		}
 		if status := l.status(); status != 0 {
 			t.Errorf("got status %d; want 0", status)
+		}
+		for _, stream := range []<-chan object{events, late} {
+			for range stream { // until it ends
+			}
 		}
 	})
 }
