@@ -59,6 +59,7 @@ type loop struct {
 	late   bool // the queue has flows of an earlier round, whose turn comes first
 	stop   bool
 	pathAt int64 // when the path of a session may be looked at again
+	slice  sys.TimeSlice
 	events []sys.Event
 
 	buf    []byte
@@ -90,9 +91,9 @@ type loopCounters struct {
 
 func (l *loop) clock() int64 { return int64(sys.Since(l.base)) }
 
-// run is the loop's goroutine. It is not locked to its thread: the scheduler preempts
-// a busy one every 10 ms, and a locked one then changes hands between two threads,
-// which costs some percent and shows in the tail of the latencies.
+// run is the loop's goroutine. It is not locked to its thread: whenever the scheduler
+// preempts it, for a collection of garbage say, a locked one changes hands between two
+// threads, which costs some percent and shows in the tail of the latencies.
 func (l *loop) run() {
 	for !l.stop {
 		l.round()
@@ -116,6 +117,7 @@ func (l *loop) round() {
 	l.retryAccepts()
 	l.pipes.trim(l.now)
 	l.recycle()
+	l.slice.Renew(l.now)
 }
 
 // leave closes what is the loop's own.

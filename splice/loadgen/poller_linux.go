@@ -28,6 +28,7 @@ const (
 // wake it. Each event carries two words, a slot and a generation that is never 0 for
 // a connection. The eventfd's are 0 and 0.
 type poller struct {
+	slice      sys.TimeSlice
 	ep, wakefd int32
 	busy       bool // the last wait had events
 	events     []sys.Event

@@ -157,14 +157,14 @@ func (l *serverLoop) close() {
 // run is the thread.
 func (l *serverLoop) run() {
 	defer l.s.threads.Done()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for !l.s.stopping.Load() {
 		for _, ev := range l.wait(l.patience()) {
 			l.handle(ev)
 		}
 		l.goOn()
-		if l.retryAt <= int64(time.Since(l.base)) {
+		now := int64(time.Since(l.base))
+		l.slice.Renew(now)
+		if l.retryAt <= now {
 			l.acceptAgain()
 		}
 	}

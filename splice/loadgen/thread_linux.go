@@ -1,7 +1,6 @@
 package loadgen
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/limeload/limeload/splice/internal/sys"
@@ -74,15 +73,10 @@ func newThread(r *Run, index int) (*thread, error) {
 	return t, nil
 }
 
-// run is the thread. Each turn waits, handles what is ready, goes on with what used
+// run is the thread, which it stays on as a rule. Each turn waits, handles what is ready, goes on with what used
 // up its turn, and begins what is due.
 func (t *thread) run() {
 	defer t.r.running.Done()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	sys.SetTimerSlack(1) // an open loop is punctual to the microsecond, not to the default 50
-	defer sys.SetTimerSlack(0)
-
 	t.now = t.r.clock()
 	for i := range t.conns {
 		t.pending = append(t.pending, &t.conns[i])
@@ -92,6 +86,9 @@ func (t *thread) run() {
 		events := t.wait(t.patience())
 		t.now = t.r.clock()
 		t.advance()
+		if t.slice.Renew(t.now) {
+			sys.SetTimerSlack(1) // an open loop is punctual to the microsecond, not to the default 50
+		}
 		for _, ev := range events {
 			t.handle(ev)
 		}
