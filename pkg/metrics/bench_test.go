@@ -3,10 +3,16 @@ package metrics
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/limeload/limeload/pkg/server"
 )
@@ -27,7 +33,9 @@ func large() string {
 }
 
 // BenchmarkScrape is a whole scrape of 10 000 backends over HTTP, as Prometheus asks
-// for it.
+// for it: the first one, and later ones after counts of some backends changed. Beside the
+// time, which has the rests, it tells the CPU time of the process, that of the scraper
+// included.
 func BenchmarkScrape(b *testing.B) {
 	s := start(b, large())
 	eventually(b, "every backend was probed", func() bool {
@@ -40,21 +48,39 @@ func BenchmarkScrape(b *testing.B) {
 		}
 		return true
 	})
-	web := httptest.NewServer(Handler(s, Build{Version: "test"}))
-	b.Cleanup(web.Close)
-	for _, test := range []struct{ name, accept, encoding string }{
-		{"text", "text/plain;version=0.0.4", "identity"},
-		{"openmetrics", "application/openmetrics-text;version=1.0.0", "identity"},
-		{"openmetrics,gzip", "application/openmetrics-text;version=1.0.0", "gzip"},
-		{"protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", "identity"},
+	targets := targetsOf(s)
+	const open = "application/openmetrics-text;version=1.0.0"
+	for _, test := range []struct {
+		name, accept, encoding string
+		changed                int // backends between one scrape and the next
+		first                  bool
+	}{
+		{"text", "text/plain;version=0.0.4", "identity", 0, false},
+		{"openmetrics", open, "identity", 0, false},
+		{"openmetrics,gzip/first", open, "gzip", 0, true},
+		{"openmetrics,gzip/unchanged", open, "gzip", 0, false},
+		{"openmetrics,gzip/changed=1%", open, "gzip", len(targets) / 100, false},
+		{"openmetrics,gzip/changed=all", open, "gzip", len(targets), false},
+		{"protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", "identity", 0, false},
 	} {
 		b.Run(test.name, func(b *testing.B) {
-			var n int64
+			g := New(s, Build{Version: "test"})
+			web := httptest.NewServer(g)
+			defer web.Close()
+			n := scrapeAs(b, web.URL, test.accept, test.encoding)
 			b.ReportAllocs()
+			cpu := processTime(b)
 			for b.Loop() {
+				if test.first {
+					g.pages = sync.Pool{New: g.pages.New}
+				}
+				for _, i := range rand.Perm(len(targets))[:test.changed] {
+					targets[i].work()
+				}
 				n = scrapeAs(b, web.URL, test.accept, test.encoding)
 			}
 			b.ReportMetric(float64(n)/1e6, "MB")
+			b.ReportMetric((processTime(b)-cpu).Seconds()*1e3/float64(b.N), "cpu-ms/op")
 		})
 	}
 	b.Run("gather alone", func(b *testing.B) {
@@ -65,14 +91,46 @@ func BenchmarkScrape(b *testing.B) {
 		}
 	})
 	b.Run("snapshot alone", func(b *testing.B) {
+		var snap server.Snapshot
 		b.ReportAllocs()
 		for b.Loop() {
-			sink = s.Snapshot()
+			s.SnapshotInto(&snap, nil)
 		}
 	})
 }
 
-var sink server.Snapshot
+// target are the counts of a backend. They are those of pkg/proxy, on which nothing here
+// depends.
+type target struct{ sessions, dials, up, down *atomic.Uint64 }
+
+func targetsOf(s *server.Server) (all []target) {
+	for _, p := range s.Snapshot().Pools {
+		for i := range p.Backends {
+			of := reflect.ValueOf(p.Backends[i].Value).Elem()
+			count := func(name string) *atomic.Uint64 { return of.FieldByName(name).Addr().Interface().(*atomic.Uint64) }
+			all = append(all, target{count("Sessions"), count("Dials"), count("Up"), count("Down")})
+		}
+	}
+	return all
+}
+
+// work counts a session.
+func (t target) work() {
+	t.sessions.Add(1)
+	t.dials.Add(1)
+	t.up.Add(1 + rand.Uint64N(1000))
+	t.down.Add(1 + rand.Uint64N(100_000))
+}
+
+// processTime is the CPU time that the process has used.
+func processTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // scrapeAs asks once, and answers the length of the body.
 func scrapeAs(tb testing.TB, url, accept, encoding string) int64 {

@@ -18,6 +18,7 @@ type family[T any] struct {
 	written []string         // the same as text
 
 	value     func(row *T, i int) float64          // sample of values[i]
+	state     func(row *T) int                     // instead, if one of values is 1 and the others are 0: which
 	durations func(row *T) *server.Durations       // instead, of a histogram
 	total     func(row *T) (uint64, time.Duration) // instead, of a summary
 	shown     [2]int                               // least and greatest plain bound of a histogram, powers of two
@@ -49,6 +50,13 @@ func per[T any](kind dto.MetricType, name, help, by string, values []string, val
 	return f
 }
 
+// state is 1 for one of values, and 0 for the others.
+func state[T any](name, help, by string, values []string, of func(*T) int) family[T] {
+	f := per(gauges, name, help, by, values, func(row *T, i int) float64 { return one(of(row) == i) })
+	f.state = of
+	return f
+}
+
 // histogram shows the plain bounds from 2^least to 2^greatest seconds.
 func histogram[T any](name, help string, least, greatest int, durations func(*T) *server.Durations) family[T] {
 	return family[T]{
@@ -76,8 +84,12 @@ func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &nam
 // has reports whether a row has the family.
 func (f *family[T]) has(row *T) bool { return f.when == nil || f.when(row) }
 
-// text writes the family of all rows, and nothing if no row has it.
-func (f *family[T]) text(t *textWriter, rs *rows[T]) {
+// text writes the family, the nth of its kind, of all rows, and nothing if no row has it.
+func (f *family[T]) text(t *textWriter, rs *rows[T], nth int) {
+	if t.zip != nil {
+		f.compressed(t, rs, nth)
+		return
+	}
 	name, titled := prefix+f.name, false
 	rs.each(func(r *row[T]) {
 		if !f.has(r.of) || t.err != nil {
@@ -88,6 +100,7 @@ func (f *family[T]) text(t *textWriter, rs *rows[T]) {
 			titled = true
 		}
 		f.line(t, name, r)
+		t.flushFull()
 	})
 }
 

@@ -57,7 +57,7 @@ func sections[T any](fs []family[T], of func(*page) *rows[T]) []section {
 		f := &fs[i]
 		all[i] = section{
 			name:   prefix + f.name,
-			text:   func(p *page, t *textWriter) { f.text(t, of(p)) },
+			text:   func(p *page, t *textWriter) { f.text(t, of(p), i) },
 			gather: func(p *page) *dto.MetricFamily { return f.gather(of(p)) },
 		}
 	}

@@ -53,15 +53,17 @@ func (g *Gatherer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept")
 	w.Header().Add("Vary", "Accept-Encoding")
 	out := &polite{w: w, sleep: time.Sleep}
+	var zip *gzipLines
 	if takesGzip(r.Header.Values("Accept-Encoding")) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z := p.compressor(isText, w)
 		defer z.Close()
 		out.w = z
+		zip, _ = z.(*gzipLines)
 	}
 	p.read(g.server, out.pool)
 	if isText {
-		p.writeText(out, format, open, sections)
+		p.writeText(out, zip, format, open, sections)
 	} else {
 		p.writeProtobuf(out, format, sections)
 	}
@@ -93,10 +95,10 @@ func (p *page) compressor(isText bool, w io.Writer) io.WriteCloser {
 }
 
 // writeText writes sections in a format that dialect knows. An error is the reader's,
-// who has gone.
-func (p *page) writeText(out io.Writer, format expfmt.Format, open bool, sections []section) {
-	t := &textWriter{out: out, open: open, line: p.line[:0]}
-	defer func() { p.line = t.line[:0] }()
+// who has gone. zip is what out ends in if that keeps fragments; nil otherwise.
+func (p *page) writeText(out *polite, zip *gzipLines, format expfmt.Format, open bool, sections []section) {
+	t := &textWriter{out: out, zip: zip, open: open, line: p.line[:0], key: p.key[:0]}
+	defer func() { p.line, p.key = t.line[:0], t.key[:0] }()
 	library := expfmt.NewEncoder(t, format)
 	for _, s := range sections {
 		if s.text != nil {

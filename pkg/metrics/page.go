@@ -20,6 +20,7 @@ type page struct {
 	loops     rows[splice.LoopStats]
 
 	line    []byte       // textWriter's
+	key     []byte       // likewise
 	lines   gzipLines    // compresses text
 	general *gzip.Writer // compresses protobuf; nil until there is some
 }
@@ -57,12 +58,15 @@ type rows[T any] struct {
 	names []string // of the labels
 	all   []row[T]
 	n     int
+	made  uint64       // rows with a new text so far
+	kept  [][]fragment // of each family, in the order of the catalogue
 }
 
 // row is one of them, with its labels.
 type row[T any] struct {
 	of     *T
 	values [2]string // of the labels, in the order of their names
+	id     uint64    // of the text: no other text of these rows ever had it; not 0
 	text   string    // both as they are written: pool="a",backend="b"
 	pairs  labels    // both in protobuf; nil until somebody wants that
 }
@@ -80,7 +84,7 @@ func (r *rows[T]) add(of *T, values ...string) {
 	one.of = of
 	var now [2]string
 	copy(now[:], values)
-	if one.values == now && (one.text == "") == (len(values) == 0) {
+	if one.values == now && one.id != 0 {
 		return
 	}
 	one.values, one.pairs = now, nil
@@ -89,6 +93,8 @@ func (r *rows[T]) add(of *T, values ...string) {
 		text = appendLabel(text, r.names[i], v)
 	}
 	one.text = string(text)
+	r.made++
+	one.id = r.made
 }
 
 // each calls f with every row.

@@ -10,6 +10,9 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
+// rude does not rest.
+func rude(w io.Writer) *polite { return &polite{w: w, sleep: func(time.Duration) {}} }
+
 // A scrape rests once for each stint, longer after a piece of several, and never for
 // long.
 func TestPolite(t *testing.T) {
@@ -60,7 +63,7 @@ func TestScrapesUseMemoryAgain(t *testing.T) {
 	n := testing.AllocsPerRun(5, func() {
 		p.read(s, nil)
 		p.lines.reset(io.Discard)
-		p.writeText(&p.lines, format, true, ours)
+		p.writeText(rude(&p.lines), &p.lines, format, true, ours)
 		p.lines.Close()
 	})
 	if n > backends/2 {

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -16,14 +15,23 @@ import (
 // of lines, and most of each is known before. What comes out is what the library would
 // write, byte for byte.
 type textWriter struct {
-	out  io.Writer
-	open bool // OpenMetrics, else the text format
+	out  *polite
+	zip  *gzipLines // what out ends in, if it is one; nil otherwise
+	open bool       // OpenMetrics, else the text format
 	line []byte
-	err  error // the first one of out: the reader has gone
+	key  []byte // of a fragment
+	err  error  // the first one of out: the reader has gone
 }
 
 // flushAt is how many bytes come together before they are written.
 const flushAt = 64 << 10
+
+// flushFull passes on what has come together if it is worth a write.
+func (t *textWriter) flushFull() {
+	if len(t.line) >= flushAt {
+		t.flush()
+	}
+}
 
 // flush passes on what has come together.
 func (t *textWriter) flush() {
@@ -53,9 +61,6 @@ func (t *textWriter) title(name, help string, kind dto.MetricType) {
 // begin is the name and the labels of a sample: those of its row and one more, each of
 // which may be empty.
 func (t *textWriter) begin(name, suffix, of, more string) {
-	if len(t.line) >= flushAt {
-		t.flush()
-	}
 	line := append(append(t.line, name...), suffix...)
 	if of != "" || more != "" {
 		line = append(append(line, '{'), of...)

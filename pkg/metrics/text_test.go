@@ -80,7 +80,7 @@ backend = [{ name = "a", address = "127.0.0.1:1", max_connections = 7 }, { addre
 		}
 		texts(t, func(t *testing.T, format expfmt.Format, open bool) {
 			var got bytes.Buffer
-			p.writeText(&got, format, open, ours)
+			p.writeText(rude(&got), nil, format, open, ours)
 			sameLines(t, got.Bytes(), library(t, format, all))
 		})
 	}
@@ -112,8 +112,8 @@ func TestTextOfAnyValue(t *testing.T) {
 	for _, f := range []*family[float64]{&gauge, &total, &split, &sum, &spread} {
 		texts(t, func(t *testing.T, format expfmt.Format, open bool) {
 			var got bytes.Buffer
-			w := &textWriter{out: &got, open: open}
-			f.text(w, &rs)
+			w := &textWriter{out: rude(&got), open: open}
+			f.text(w, &rs, 0)
 			if open {
 				w.Write([]byte("# EOF\n"))
 			}
