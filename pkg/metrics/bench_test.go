@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -72,7 +71,7 @@ func BenchmarkScrape(b *testing.B) {
 			cpu := processTime(b)
 			for b.Loop() {
 				if test.first {
-					g.pages = sync.Pool{New: g.pages.New}
+					g.pages.take() // and throw it away
 				}
 				for _, i := range rand.Perm(len(targets))[:test.changed] {
 					targets[i].work()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // lineDeflater compresses lines into the bits of a DEFLATE block of fixed codes (RFC
@@ -134,27 +135,40 @@ func (d *lineDeflater) refer(n, distance int) {
 // add appends n bits that were compressed elsewhere. They lie in words of 8 bytes, the
 // first bit lowest; those of the last word that are not meant are 0.
 func (d *lineDeflater) add(words []byte, n uint) {
-	for ; n >= 64; n -= 64 {
-		w := binary.LittleEndian.Uint64(words)
-		words = words[8:]
-		d.out = binary.LittleEndian.AppendUint64(d.out, d.acc|w<<d.n)
-		d.acc = w >> (64 - d.n)
+	whole := int(n / 64 * 8)
+	was := len(d.out)
+	d.out = slices.Grow(d.out, whole)[:was+whole]
+	d.acc = shift(d.out[was:], words[:whole], d.acc, d.n)
+	if n %= 64; n > 0 {
+		w := binary.LittleEndian.Uint64(words[whole:])
+		d.put(w&math.MaxUint32, min(n, 32))
+		d.put(w>>32, n-min(n, 32))
 	}
-	if n == 0 {
-		return
-	}
-	w := binary.LittleEndian.Uint64(words)
-	d.put(w&math.MaxUint32, min(n, 32))
-	d.put(w>>32, n-min(n, 32))
 }
 
-// align moves all bits to out, with zeros up to a whole byte.
-func (d *lineDeflater) align() {
-	for ; d.n > 0; d.n -= min(d.n, 8) {
+// shift copies words to out after the n bits of acc, less than 64. It answers the bits
+// that are left over, as many.
+func shift(out, words []byte, acc uint64, n uint) uint64 {
+	up, down := n&63, (63-n)&63
+	for len(words) >= 8 && len(out) >= 8 {
+		w := binary.LittleEndian.Uint64(words)
+		binary.LittleEndian.PutUint64(out, acc|w<<up)
+		acc = w >> 1 >> down // w >> 64 - n, which may be 64
+		words, out = words[8:], out[8:]
+	}
+	return acc
+}
+
+// align moves all bits to out, with zeros up to a whole number of words of so many bytes.
+func (d *lineDeflater) align(word int) {
+	for ; d.n > 0 || len(d.out)%word > 0; d.n -= min(d.n, 8) {
 		d.out = append(d.out, byte(d.acc))
 		d.acc >>= 8
 	}
 }
+
+// restart forgets all bits.
+func (d *lineDeflater) restart() { d.out, d.acc, d.n = d.out[:0], 0, 0 }
 
 // put appends n bits, at most 32.
 func (d *lineDeflater) put(b uint64, n uint) {

@@ -17,7 +17,8 @@ type family[T any] struct {
 	values  []*dto.LabelPair // its values: the row has one sample for each
 	written []string         // the same as text
 
-	value     func(row *T, i int) float64          // sample of values[i]
+	single    func(row *T) float64                 // the one sample
+	value     func(row *T, i int) float64          // instead, the sample of values[i]
 	state     func(row *T) int                     // instead, if one of values is 1 and the others are 0: which
 	durations func(row *T) *server.Durations       // instead, of a histogram
 	total     func(row *T) (uint64, time.Duration) // instead, of a summary
@@ -37,7 +38,7 @@ func gauge[T any](name, help string, value func(*T) float64) family[T] {
 }
 
 func simple[T any](kind dto.MetricType, name, help string, value func(*T) float64) family[T] {
-	return family[T]{name: name, help: help, kind: kind, value: func(row *T, _ int) float64 { return value(row) }}
+	return family[T]{name: name, help: help, kind: kind, single: value}
 }
 
 // per splits a family by one more label.
@@ -87,7 +88,7 @@ func (f *family[T]) has(row *T) bool { return f.when == nil || f.when(row) }
 // text writes the family, the nth of its kind, of all rows, and nothing if no row has it.
 func (f *family[T]) text(t *textWriter, rs *rows[T], nth int) {
 	if t.zip != nil {
-		f.compressed(t, rs, nth)
+		f.compressed(t, rs, rs.kept[nth])
 		return
 	}
 	name, titled := prefix+f.name, false
@@ -112,9 +113,9 @@ func (f *family[T]) line(t *textWriter, name string, r *row[T]) {
 	case f.total != nil:
 		n, took := f.total(r.of)
 		t.summary(name, r.text, n, took)
-	case f.by == "":
+	case f.single != nil:
 		t.begin(name, "", r.text, "")
-		t.number(f.value(r.of, 0))
+		t.number(f.single(r.of))
 	default:
 		for i, more := range f.written {
 			t.begin(name, "", r.text, more)
@@ -146,8 +147,8 @@ func (f *family[T]) add(g *gathering, row *T, of labels) {
 	case f.total != nil:
 		n, took := f.total(row)
 		g.summary(of, n, took)
-	case f.by == "":
-		g.number(of, f.kind, f.value(row, 0))
+	case f.single != nil:
+		g.number(of, f.kind, f.single(row))
 	default:
 		for i := range f.values {
 			g.number(g.with(of, f.values[i]), f.kind, f.value(row, i))

@@ -24,12 +24,13 @@ const fragmentRows = 32
 // Its first line may refer to the line before it in the stream, that of the row before,
 // which is part of the key, too.
 type fragment struct {
-	made   uint64 // digest of what it was made from
+	made   uint64 // digest of the key that it was made from
+	wanted uint64 // the same of this scrape
 	words  []byte // its bits, as lineDeflater.add takes them
 	bits   uint
 	length uint32 // of the text, in bytes; 0 = no row has the family
 	sum    uint32 // CRC-32 of the text
-	shift  uint32 // crcShift(length)
+	shift  uint32 // crcShift(length), unless that is 0
 }
 
 // digestSeed is that of all digests. Two keys have the same digest with a chance of 2^-64,
@@ -40,43 +41,57 @@ var digestSeed = maphash.MakeSeed()
 func (g *fragment) after(sum uint32) uint32 { return crcAfter(sum, g.sum, g.shift) }
 
 // make makes the fragment that of text, which follows the line before; before may be
-// empty.
-func (g *fragment) make(before, text []byte) {
-	d := lineDeflater{out: g.words[:0]}
+// empty. d is for use meanwhile.
+func (g *fragment) make(d *lineDeflater, before, text []byte) {
+	d.restart()
 	d.lines(before, text)
 	g.bits = uint(len(d.out))*8 + d.n
-	d.align()
-	for len(d.out)%8 > 0 {
-		d.out = append(d.out, 0)
+	d.align(8)
+	if len(d.out) > cap(g.words) {
+		g.words = make([]byte, 0, len(d.out))
 	}
-	g.words, g.sum = d.out, crc32.ChecksumIEEE(text)
-	if n := uint32(len(text)); g.length != n || n == 0 {
+	g.words, g.sum = append(g.words[:0], d.out...), crc32.ChecksumIEEE(text)
+	if n := uint32(len(text)); g.length != n {
 		g.length, g.shift = n, crcShift(n)
 	}
 }
 
-// fragments are those of the nth family, as the last scrape left them.
-func (rs *rows[T]) fragments(nth int) []fragment {
-	for len(rs.kept) <= nth {
-		rs.kept = append(rs.kept, nil)
+// look finds out which fragments of the families of a kind are as the last scrape left
+// them. It goes by rows, since these have far more memory than a processor has at hand.
+// work is told what that was worth in bytes.
+func (rs *rows[T]) look(fs []family[T], open bool, work func(int)) {
+	rs.kept = sized(rs.kept, len(fs))
+	n := (rs.n + fragmentRows - 1) / fragmentRows
+	for i := range fs {
+		rs.kept[i] = sized(rs.kept[i], n)
 	}
-	for n := (rs.n + fragmentRows - 1) / fragmentRows; len(rs.kept[nth]) < n; {
-		rs.kept[nth] = append(rs.kept[nth], fragment{})
+	for i := range n {
+		some := rs.all[max(i*fragmentRows-1, 0):min((i+1)*fragmentRows, rs.n)]
+		for j := range fs {
+			rs.key = fs[j].appendKey(append(rs.key[:0], byte(one(open))), some)
+			rs.kept[j][i].wanted = maphash.Bytes(digestSeed, rs.key)
+		}
+		work(len(some) * lookWork)
 	}
-	return rs.kept[nth][:(rs.n+fragmentRows-1)/fragmentRows]
 }
 
-// compressed is text for a stream of gzipLines: it makes only the fragments that are not
-// as they were.
-func (f *family[T]) compressed(t *textWriter, rs *rows[T], nth int) {
+// sized is s with n elements: those that it has, and zero ones.
+func sized[T any](s []T, n int) []T {
+	if n > cap(s) {
+		s = append(s[:cap(s)], make([]T, n-cap(s))...)
+	}
+	return s[:n]
+}
+
+// compressed is text for a stream of gzipLines, after look: it makes only the fragments
+// that are not as they were.
+func (f *family[T]) compressed(t *textWriter, rs *rows[T], kept []fragment) {
 	name, titled := prefix+f.name, false
-	for i, kept := 0, rs.fragments(nth); i < len(kept) && t.zip.err == nil; i++ {
-		g, first, end := &kept[i], i*fragmentRows, min((i+1)*fragmentRows, rs.n)
-		work := (end - first) * keptWork
-		if made := f.digest(t, rs.all[max(first-1, 0):end]); made != g.made {
-			f.remake(g, t, name, rs, first, end)
-			g.made = made
-			work += int(g.length)
+	for i := range kept {
+		g := &kept[i]
+		if g.made != g.wanted {
+			f.remake(g, t, name, rs.all[:min((i+1)*fragmentRows, rs.n)], i*fragmentRows)
+			t.out.work(int(g.length))
 		}
 		if g.length == 0 {
 			continue
@@ -87,40 +102,43 @@ func (f *family[T]) compressed(t *textWriter, rs *rows[T], nth int) {
 			titled = true
 		}
 		t.zip.add(g)
-		t.out.work(work + len(g.words))
+		t.out.work(len(g.words))
+		if t.zip.err != nil {
+			return
+		}
 	}
 }
 
-// remake writes and compresses the rows from first to end, that not included.
-func (f *family[T]) remake(g *fragment, t *textWriter, name string, rs *rows[T], first, end int) {
+// remake writes and compresses the last rows of all, from the one that is first.
+func (f *family[T]) remake(g *fragment, t *textWriter, name string, all []row[T], first int) {
 	t.flush()
-	if first > 0 && f.has(rs.all[first-1].of) {
-		f.line(t, name, &rs.all[first-1])
+	if first > 0 && f.has(all[first-1].of) {
+		f.line(t, name, &all[first-1])
 	}
 	before := len(t.line)
-	for i := first; i < end; i++ {
-		if r := &rs.all[i]; f.has(r.of) {
+	for i := range all[first:] {
+		if r := &all[first+i]; f.has(r.of) {
 			f.line(t, name, r)
 		}
 	}
-	g.make(lastLine(t.line[:before]), t.line[before:])
+	g.make(&t.bits, lastLine(t.line[:before]), t.line[before:])
+	g.made = g.wanted
 	t.line = t.line[:0]
 }
 
-// digest is that of all that the lines of some rows are made from: which rows they are,
+// appendKey appends all that the lines of some rows are made from: which rows they are,
 // whether they have the family, and their values.
-func (f *family[T]) digest(t *textWriter, some []row[T]) uint64 {
-	key := append(t.key[:0], byte(one(t.open)))
+func (f *family[T]) appendKey(key []byte, some []row[T]) []byte {
 	for i := range some {
-		if r := &some[i]; f.has(r.of) {
-			key = binary.LittleEndian.AppendUint64(key, r.id)
-			key = f.appendValues(key, r.of)
-		} else {
-			key = binary.LittleEndian.AppendUint64(key, 0) // no row has this id
+		r := &some[i]
+		if !f.has(r.of) {
+			key = binary.LittleEndian.AppendUint64(key, 0) // the id of no row
+			continue
 		}
+		key = binary.LittleEndian.AppendUint64(key, r.id)
+		key = f.appendValues(key, r.of)
 	}
-	t.key = key
-	return maphash.Bytes(digestSeed, key)
+	return key
 }
 
 // appendValues appends the values of one row.
@@ -137,8 +155,10 @@ func (f *family[T]) appendValues(key []byte, row *T) []byte {
 		return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(key, n), uint64(took))
 	case f.state != nil:
 		return binary.LittleEndian.AppendUint64(key, uint64(f.state(row)))
+	case f.single != nil:
+		return binary.LittleEndian.AppendUint64(key, math.Float64bits(f.single(row)))
 	}
-	for i := range max(1, len(f.values)) {
+	for i := range f.values {
 		key = binary.LittleEndian.AppendUint64(key, math.Float64bits(f.value(row, i)))
 	}
 	return key

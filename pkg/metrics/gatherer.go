@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/limeload/limeload/splice"
@@ -24,14 +23,13 @@ type Gatherer struct {
 	server *server.Server
 	build  *dto.MetricFamily
 	own    *prometheus.Registry // of process and runtime
-	pages  sync.Pool            // of *page, for the next scrape
+	pages  shelf
 }
 
 // New makes the Gatherer of s.
 func New(s *server.Server, b Build) *Gatherer {
 	g := &Gatherer{server: s, build: b.info(), own: prometheus.NewRegistry()}
 	g.own.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	g.pages.New = func() any { return new(page) }
 	return g
 }
 

@@ -52,7 +52,7 @@ func (z *gzipLines) add(f *fragment) {
 // Close ends the stream.
 func (z *gzipLines) Close() error {
 	z.bits.put(0, 7) // end of block
-	z.bits.align()
+	z.bits.align(1)
 	z.bits.out = binary.LittleEndian.AppendUint32(z.bits.out, z.sum)
 	z.bits.out = binary.LittleEndian.AppendUint32(z.bits.out, z.length)
 	z.flush()

@@ -47,8 +47,8 @@ func (g *Gatherer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if names := r.URL.Query()["name[]"]; len(names) > 0 {
 		sections = slices.DeleteFunc(sections, func(s section) bool { return !slices.Contains(names, s.name) })
 	}
-	p := g.pages.Get().(*page)
-	defer g.pages.Put(p)
+	p := g.pages.take()
+	defer g.pages.put(p)
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Add("Vary", "Accept")
 	w.Header().Add("Vary", "Accept-Encoding")
@@ -97,8 +97,11 @@ func (p *page) compressor(isText bool, w io.Writer) io.WriteCloser {
 // writeText writes sections in a format that dialect knows. An error is the reader's,
 // who has gone. zip is what out ends in if that keeps fragments; nil otherwise.
 func (p *page) writeText(out *polite, zip *gzipLines, format expfmt.Format, open bool, sections []section) {
-	t := &textWriter{out: out, zip: zip, open: open, line: p.line[:0], key: p.key[:0]}
-	defer func() { p.line, p.key = t.line[:0], t.key[:0] }()
+	t := &textWriter{out: out, zip: zip, open: open, line: p.line[:0], bits: p.bits}
+	defer func() { p.line, p.bits = t.line[:0], t.bits }()
+	if zip != nil {
+		p.look(open, out.work)
+	}
 	library := expfmt.NewEncoder(t, format)
 	for _, s := range sections {
 		if s.text != nil {

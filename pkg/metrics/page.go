@@ -3,6 +3,7 @@ package metrics
 import (
 	"compress/gzip"
 	"strconv"
+	"time"
 
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/limeload/limeload/splice"
@@ -20,15 +21,21 @@ type page struct {
 	loops     rows[splice.LoopStats]
 
 	line    []byte       // textWriter's
-	key     []byte       // likewise
+	bits    lineDeflater // likewise
 	lines   gzipLines    // compresses text
 	general *gzip.Writer // compresses protobuf; nil until there is some
+
+	expiry *time.Timer // of a page on the shelf
 }
 
 // read takes a snapshot. pause is called now and then meanwhile; nil is allowed.
 func (p *page) read(s *server.Server, pause func()) {
 	s.SnapshotInto(&p.snapshot, pause)
-	snap := &p.snapshot
+	p.show(&p.snapshot)
+}
+
+// show makes the rows those of a snapshot, which stays the page's.
+func (p *page) show(snap *server.Snapshot) {
 	p.process.begin()
 	p.process.add(snap)
 	p.listeners.begin("listener")
@@ -52,6 +59,15 @@ func (p *page) read(s *server.Server, pause func()) {
 	}
 }
 
+// look is to be called before text is compressed.
+func (p *page) look(open bool, work func(int)) {
+	p.process.look(process, open, work)
+	p.listeners.look(listeners, open, work)
+	p.pools.look(pools, open, work)
+	p.backends.look(backends, open, work)
+	p.loops.look(loops, open, work)
+}
+
 // rows are the listeners of a page, say. Those after n are left over from an earlier
 // scrape.
 type rows[T any] struct {
@@ -60,6 +76,7 @@ type rows[T any] struct {
 	n     int
 	made  uint64       // rows with a new text so far
 	kept  [][]fragment // of each family, in the order of the catalogue
+	key   []byte       // of one of them
 }
 
 // row is one of them, with its labels.

@@ -23,9 +23,8 @@ const (
 	restAfter = 500 * time.Microsecond
 	// longestRest bounds that after a piece of many stints.
 	longestRest = 20 * restAfter
-	// keptWork is what a row of a fragment that is kept is worth in bytes, besides its
-	// own.
-	keptWork = 8
+	// lookWork is what it is worth to look at the values of a row.
+	lookWork = 100
 	// poolWork is what the snapshot of a pool with few backends is worth in bytes, at
 	// most.
 	poolWork = 32 << 10

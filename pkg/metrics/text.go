@@ -19,8 +19,8 @@ type textWriter struct {
 	zip  *gzipLines // what out ends in, if it is one; nil otherwise
 	open bool       // OpenMetrics, else the text format
 	line []byte
-	key  []byte // of a fragment
-	err  error  // the first one of out: the reader has gone
+	bits lineDeflater // of a fragment
+	err  error        // the first one of out: the reader has gone
 }
 
 // flushAt is how many bytes come together before they are written.
