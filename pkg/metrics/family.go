@@ -19,6 +19,7 @@ type family[T any] struct {
 
 	single    func(row *T) float64                 // the one sample
 	value     func(row *T, i int) float64          // instead, the sample of values[i]
+	counts    func(row *T) []uint64                // instead, all of these, if they are counts
 	state     func(row *T) int                     // instead, if one of values is 1 and the others are 0: which
 	durations func(row *T) *server.Durations       // instead, of a histogram
 	total     func(row *T) (uint64, time.Duration) // instead, of a summary
@@ -48,6 +49,13 @@ func per[T any](kind dto.MetricType, name, help, by string, values []string, val
 		f.values = append(f.values, label(by, v))
 		f.written = append(f.written, string(appendLabel(nil, by, v)))
 	}
+	return f
+}
+
+// countsPer splits a counter by one more label.
+func countsPer[T any](name, help, by string, values []string, of func(*T) []uint64) family[T] {
+	f := per(counters, name, help, by, values, func(row *T, i int) float64 { return float64(of(row)[i]) })
+	f.counts = of
 	return f
 }
 

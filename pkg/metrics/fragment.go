@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"hash/maphash"
 	"math"
+	"math/bits"
 )
 
 // fragmentRows is how many rows of a family a fragment has. Fewer would have to be made
@@ -67,8 +68,10 @@ func (rs *rows[T]) look(fs []family[T], open bool, work func(int)) {
 	}
 	for i := range n {
 		some := rs.all[max(i*fragmentRows-1, 0):min((i+1)*fragmentRows, rs.n)]
+		rs.key = appendRows(append(rs.key[:0], byte(one(open))), some)
+		who := len(rs.key)
 		for j := range fs {
-			rs.key = fs[j].appendKey(append(rs.key[:0], byte(one(open))), some)
+			rs.key = fs[j].appendKey(rs.key[:who], some)
 			rs.kept[j][i].wanted = maphash.Bytes(digestSeed, rs.key)
 		}
 		work(len(some) * lookWork)
@@ -126,17 +129,29 @@ func (f *family[T]) remake(g *fragment, t *textWriter, name string, all []row[T]
 	t.line = t.line[:0]
 }
 
-// appendKey appends all that the lines of some rows are made from: which rows they are,
-// whether they have the family, and their values.
-func (f *family[T]) appendKey(key []byte, some []row[T]) []byte {
+// appendRows appends which rows they are.
+func appendRows[T any](key []byte, some []row[T]) []byte {
 	for i := range some {
-		r := &some[i]
-		if !f.has(r.of) {
-			key = binary.LittleEndian.AppendUint64(key, 0) // the id of no row
-			continue
+		key = binary.LittleEndian.AppendUint64(key, some[i].id)
+	}
+	return key
+}
+
+// appendKey appends which of some rows, at most 64, have the family, and its values of
+// these.
+func (f *family[T]) appendKey(key []byte, some []row[T]) []byte {
+	has := uint64(1)<<len(some) - 1
+	if f.when != nil {
+		has = 0
+		for i := range some {
+			if f.when(some[i].of) {
+				has |= 1 << i
+			}
 		}
-		key = binary.LittleEndian.AppendUint64(key, r.id)
-		key = f.appendValues(key, r.of)
+	}
+	key = binary.LittleEndian.AppendUint64(key, has)
+	for ; has > 0; has &= has - 1 {
+		key = f.appendValues(key, some[bits.TrailingZeros64(has)].of)
 	}
 	return key
 }
@@ -144,22 +159,28 @@ func (f *family[T]) appendKey(key []byte, some []row[T]) []byte {
 // appendValues appends the values of one row.
 func (f *family[T]) appendValues(key []byte, row *T) []byte {
 	switch {
-	case f.durations != nil:
-		d := f.durations(row)
-		for _, n := range d.Buckets {
-			key = binary.LittleEndian.AppendUint64(key, n)
-		}
-		return binary.LittleEndian.AppendUint64(key, uint64(d.Sum))
+	case f.single != nil:
+		return binary.LittleEndian.AppendUint64(key, math.Float64bits(f.single(row)))
+	case f.state != nil:
+		return binary.LittleEndian.AppendUint64(key, uint64(f.state(row)))
+	case f.counts != nil:
+		return appendCounts(key, f.counts(row))
 	case f.total != nil:
 		n, took := f.total(row)
 		return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(key, n), uint64(took))
-	case f.state != nil:
-		return binary.LittleEndian.AppendUint64(key, uint64(f.state(row)))
-	case f.single != nil:
-		return binary.LittleEndian.AppendUint64(key, math.Float64bits(f.single(row)))
+	case f.durations != nil:
+		d := f.durations(row)
+		return binary.LittleEndian.AppendUint64(appendCounts(key, d.Buckets[:]), uint64(d.Sum))
 	}
 	for i := range f.values {
 		key = binary.LittleEndian.AppendUint64(key, math.Float64bits(f.value(row, i)))
+	}
+	return key
+}
+
+func appendCounts(key []byte, all []uint64) []byte {
+	for _, n := range all {
+		key = binary.LittleEndian.AppendUint64(key, n)
 	}
 	return key
 }

@@ -24,7 +24,7 @@ const (
 	// longestRest bounds that after a piece of many stints.
 	longestRest = 20 * restAfter
 	// lookWork is what it is worth to look at the values of a row.
-	lookWork = 100
+	lookWork = 250
 	// poolWork is what the snapshot of a pool with few backends is worth in bytes, at
 	// most.
 	poolWork = 32 << 10
