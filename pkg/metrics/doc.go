@@ -1,5 +1,6 @@
-// Package metrics shows a server to Prometheus. Nothing is pushed and nothing is kept
-// here: a scrape takes one server.Snapshot and turns it into metric families.
+// Package metrics shows a server to Prometheus. Nothing is pushed and nothing is counted
+// here: a scrape takes one server.Snapshot and turns it into metric families. What it kept
+// of the scrape before (fragment.go) only saves work.
 //
 //	Snapshot ---> rows (listeners, pools, backends, loops)
 //	                     x

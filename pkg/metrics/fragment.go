@@ -8,9 +8,9 @@ import (
 	"math/bits"
 )
 
-// fragmentRows is how many rows of a family a fragment has. Fewer would have to be made
-// again less often than those in which something changed; more would take less to look
-// at.
+// fragmentRows is how many rows of a family a fragment has, at most 63 (see appendKey).
+// With fewer less has to be made again where one changed; with more each takes less to
+// keep and to put together.
 const fragmentRows = 32
 
 // fragment is the compressed text of one family for some rows that follow each other. A
@@ -18,9 +18,9 @@ const fragmentRows = 32
 // they are made from is looked at then, which takes a small part of writing and
 // compressing them.
 //
-//	rows ──> key ──digest──> as it was made from? ──yes──────────────┐
-//	                               │ no                              v
-//	                               └──> text ──> bits, CRC ──> gzipLines.add
+//	rows ──> key ──> its digest as it was? ──yes──────────────────┐
+//	                        │ no                                  v
+//	                        └──> text ──> bits and CRC ──> gzipLines.add
 //
 // Its first line may refer to the line before it in the stream, that of the row before,
 // which is part of the key, too.
@@ -68,7 +68,7 @@ func (rs *rows[T]) look(fs []family[T], open bool, work func(int)) {
 	}
 	for i := range n {
 		some := rs.all[max(i*fragmentRows-1, 0):min((i+1)*fragmentRows, rs.n)]
-		rs.key = appendRows(append(rs.key[:0], byte(one(open))), some)
+		rs.key = appendRows(append(rs.key[:0], byte(one(open)), byte(len(some))), some)
 		who := len(rs.key)
 		for j := range fs {
 			rs.key = fs[j].appendKey(rs.key[:who], some)
@@ -106,7 +106,7 @@ func (f *family[T]) compressed(t *textWriter, rs *rows[T], kept []fragment) {
 		}
 		t.zip.add(g)
 		t.out.work(len(g.words))
-		if t.zip.err != nil {
+		if t.err = t.zip.err; t.err != nil {
 			return
 		}
 	}

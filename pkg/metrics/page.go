@@ -9,9 +9,10 @@ import (
 	"github.com/limeload/limeload/splice"
 )
 
-// page is what one scrape shows: a snapshot, and its rows of each kind. It is used
-// again for later scrapes, so that these make no garbage, whose collection would cost
-// the sessions more than the scrape itself.
+// page is what one scrape shows: a snapshot, its rows of each kind, and what their text
+// was compressed to. It is used again for later scrapes, so that these make no garbage,
+// whose collection would cost the sessions more than the scrape itself, and compress only
+// what changed.
 type page struct {
 	snapshot  server.Snapshot
 	process   rows[server.Snapshot]

@@ -48,6 +48,26 @@ func TestPolite(t *testing.T) {
 	}
 }
 
+// A scrape rests for what it does: less where text is kept.
+func TestKeptTextNeedsLessRest(t *testing.T) {
+	h := newHistory(1)
+	for range 100 * fragmentRows {
+		h.addBackend(&h.now.Pools[0])
+	}
+	var p page
+	p.show(&h.now)
+	scrape := func() (rests int) {
+		out := &polite{w: &p.lines, sleep: func(time.Duration) { rests++ }}
+		p.lines.reset(io.Discard)
+		p.writeText(out, &p.lines, expfmt.NewFormat(expfmt.TypeOpenMetrics), true, ours)
+		return rests
+	}
+	first, second := scrape(), scrape()
+	if second == 0 || second > first/2 {
+		t.Errorf("rested %d times, then %d times; want less than half of it, but some", first, second)
+	}
+}
+
 // Scrapes after the first one make no garbage for each backend: collecting it would
 // disturb sessions more than the scrape does.
 func TestScrapesUseMemoryAgain(t *testing.T) {
