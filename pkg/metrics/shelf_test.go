@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"bytes"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,4 +35,21 @@ func TestShelf(t *testing.T) {
 			t.Errorf("got a page that was left alone for more than %v; want a new one", keepFor)
 		}
 	})
+}
+
+// Scrapes at one time, each with a page of its own, are whole each.
+func TestScrapesAtOneTime(t *testing.T) {
+	h := Handler(two(t), Build{Version: "test"})
+	var all sync.WaitGroup
+	for range maxScrapes {
+		all.Go(func() {
+			for range 20 {
+				_, body := ask(t, h, openMetricsFormat, "gzip")
+				if text := unzipped(t, body); !bytes.HasSuffix(text, []byte("# EOF\n")) {
+					t.Errorf("a scrape of %d bytes ended without # EOF", len(text))
+				}
+			}
+		})
+	}
+	all.Wait()
 }
