@@ -12,6 +12,7 @@ import (
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/check"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/disk"
 	"github.com/spf13/cobra"
 )
 
@@ -98,7 +99,7 @@ func (o *checkOptions) targets(args []string, changed func(string) bool) ([]chec
 }
 
 func (o *checkOptions) fileTargets(withTimeout bool) ([]check.Target, error) {
-	cfg, err := loadConfig(o.file, nil)
+	cfg, err := loadConfig(context.Background(), &disk.Disk{}, o.file, nil)
 	if err != nil {
 		return nil, err
 	}

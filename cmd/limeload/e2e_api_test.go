@@ -28,14 +28,19 @@ type operator struct {
 // serveOperated is serve with an admin API on a unix socket, and who uses it.
 func serveOperated(t *testing.T, engine, config string) (*limeload, *operator) {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "admin.sock")
+	o := newOperator(t, filepath.Join(t.TempDir(), "admin.sock"))
+	return serveWithAdmin(t, engine, "unix:"+o.socket, config), o
+}
+
+// newOperator uses the API on a unix socket.
+func newOperator(t *testing.T, socket string) *operator {
 	o := &operator{t: t, socket: socket}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
 	o.client.Transport = transport
 	t.Cleanup(transport.CloseIdleConnections)
-	return serveWithAdmin(t, engine, "unix:"+socket, config), o
+	return o
 }
 
 func (o *operator) request(method, path, body string, header ...string) *http.Response {

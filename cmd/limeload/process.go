@@ -12,6 +12,7 @@ import (
 	"github.com/limeload/limeload/pkg/admin"
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/confine"
+	"github.com/limeload/limeload/pkg/disk"
 	"github.com/limeload/limeload/pkg/metrics"
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/limeload/limeload/pkg/systemd"
@@ -24,7 +25,8 @@ type process struct {
 	file  string // of its configuration; empty for flags alone
 	log   zerolog.Logger
 	flush func()
-	load  func() (*config.Config, error)
+	load  func(context.Context, *disk.Disk) (*config.Config, error)
+	disk  *disk.Disk    // where that reads
 	done  chan struct{} // closed when it has ended
 
 	due       chan string // sources of reloads that nobody waits for

@@ -34,20 +34,21 @@ func (p *process) reloadWhenDue() {
 
 // reload applies the configuration as it is now, or tells every problem of it. One
 // reload at a time reads the file and applies it: what was read first must not be
-// applied last.
+// applied last. What a file system keeps waiting gives up, so that the next one has its
+// turn.
 func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change, error) {
 	select {
 	case <-p.Started():
 	case <-p.done:
 		return nil, server.ErrClosed
 	}
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
 	if !r.DryRun {
+		p.reloading.Lock()
+		defer p.reloading.Unlock()
 		p.manager.Reloading()
 		defer p.manager.Ready()
 	}
-	cfg, err := p.load()
+	cfg, err := p.load(ctx, p.disk)
 	if err == nil {
 		err = p.permits(cfg)
 	}

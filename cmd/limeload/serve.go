@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/disk"
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,7 +34,9 @@ timeout, and exits with 0; a second one exits at once with 1.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return serve(serving{
-				load: func() (*config.Config, error) { return loadConfig(file, &flags) },
+				load: func(ctx context.Context, d *disk.Disk) (*config.Config, error) {
+					return loadConfig(ctx, d, file, &flags)
+				},
 				file: file, watch: watched,
 			})
 		},
@@ -77,12 +80,15 @@ func (o optional) String() string {
 func (o optional) Set(s string) error { *o.p = &s; return nil }
 func (o optional) Type() string       { return "string" }
 
-// loadConfig lays defaults, file and flags over one another.
-func loadConfig(file string, flags *config.Flags) (*config.Config, error) {
+// loadConfig lays defaults, file and flags over one another. The file is on d.
+func loadConfig(ctx context.Context, d *disk.Disk, file string, flags *config.Flags) (*config.Config, error) {
 	cfg := config.Default()
 	if file != "" {
-		var err error
-		if cfg, err = config.Load(file); err != nil {
+		data, err := d.Read(ctx, file, config.MaxFileSize)
+		if err == nil {
+			cfg, err = config.Parse(file, data)
+		}
+		if err != nil {
 			return nil, usage(err)
 		}
 	}
@@ -99,7 +105,7 @@ func loadConfig(file string, flags *config.Flags) (*config.Config, error) {
 
 // serving is what serve is asked for.
 type serving struct {
-	load  func() (*config.Config, error)
+	load  func(context.Context, *disk.Disk) (*config.Config, error)
 	file  string // that load reads; "" for none
 	watch bool   // reload when it changes
 }
@@ -110,7 +116,8 @@ func serve(o serving) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := o.load()
+	files := &disk.Disk{}
+	cfg, err := o.load(context.Background(), files)
 	if err != nil {
 		return err
 	}
@@ -122,7 +129,7 @@ func serve(o serving) error {
 	if err != nil {
 		return failed(err)
 	}
-	p := &process{Server: s, file: o.file, log: log, flush: flush, load: o.load, done: make(chan struct{}), due: make(chan string, 1)}
+	p := &process{Server: s, file: o.file, log: log, flush: flush, load: o.load, disk: files, done: make(chan struct{}), due: make(chan string, 1)}
 	if err := p.identify(&cfg.Process); err != nil {
 		return failed(err)
 	}

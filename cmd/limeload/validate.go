@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
+	"github.com/limeload/limeload/pkg/disk"
 	"github.com/limeload/limeload/pkg/server"
 	"github.com/spf13/cobra"
 )
@@ -22,7 +24,7 @@ probes trust, as well. Nothing is resolved, connected or listened on.`,
 			if file == "" {
 				return usage(errors.New("validate: which file? Use -c FILE"))
 			}
-			cfg, err := loadConfig(file, nil)
+			cfg, err := loadConfig(context.Background(), &disk.Disk{}, file, nil)
 			if err != nil {
 				return err
 			}

@@ -17,7 +17,7 @@
 //
 // Values are parsed once, while loading: what others read from a Config are
 // durations and addresses, never their texts. The package touches no network,
-// and no disk but for the files that Load and LoadPrefixes read.
+// and no disk but for the file that Load reads.
 //
 // A new key is a tagged field in this file, its default in default.go, its
 // sentence in keys.go and, where it can be wrong, a check in validate*.go.

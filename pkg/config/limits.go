@@ -27,7 +27,7 @@ type Access struct {
 	Allow []netip.Prefix `toml:"allow"`
 	Deny  []netip.Prefix `toml:"deny"`
 
-	// AllowFiles and DenyFiles name files with more of them; see LoadPrefixes.
+	// AllowFiles and DenyFiles name files with more of them; see ParsePrefixes.
 	AllowFiles Files `toml:"allow_files"`
 	DenyFiles  Files `toml:"deny_files"`
 

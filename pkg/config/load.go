@@ -13,9 +13,9 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// maxFileSize bounds what Load reads: a wrong path such as /dev/zero ends
+// MaxFileSize bounds what Load reads, in bytes: a wrong path such as /dev/zero ends
 // there. The largest configurations are a hundred times smaller.
-const maxFileSize = 16 << 20
+const MaxFileSize = 16 << 20
 
 // Load reads the file over the defaults. It does not validate: lay the flags
 // over, then call Validate, which reports what the file has wrong as well.
@@ -58,12 +58,12 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxFileSize {
-		return nil, fmt.Errorf("read %s: larger than %d MiB", path, maxFileSize>>20)
+	if len(data) > MaxFileSize {
+		return nil, fmt.Errorf("read %s: larger than %d MiB", path, MaxFileSize>>20)
 	}
 	return data, nil
 }

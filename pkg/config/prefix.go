@@ -5,9 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"strings"
 )
 
@@ -45,39 +43,13 @@ type ListedPrefix struct {
 	Line int
 }
 
-const (
-	// maxListSize bounds what LoadPrefixes reads: ten million networks.
-	maxListSize = 512 << 20
-	// maxListProblems is how many lines of a file are complained of.
-	maxListProblems = 20
-)
+// maxListProblems is how many lines of a list are complained of.
+const maxListProblems = 20
 
-// LoadPrefixes reads a file of networks. The error is that of the system, or of
-// ParsePrefixes. A named pipe is an error: to open one waits for who writes into it, and
-// what was read once is not there the next time.
-func LoadPrefixes(path string) ([]ListedPrefix, error) {
-	if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
-		return nil, fmt.Errorf("open %s: is a named pipe; want a file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxListSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxListSize {
-		return nil, fmt.Errorf("read %s: larger than %d MiB", path, maxListSize>>20)
-	}
-	return ParsePrefixes(path, data)
-}
-
-// ParsePrefixes is LoadPrefixes of a file whose content is at hand. Each line has one
-// network as ParsePrefix reads it; what follows a # is a comment, and empty lines and
-// spaces around do not matter. The error, of type Problems, has a line each, twenty at
-// most.
+// ParsePrefixes reads the content of a file of networks; name stands for it in problems.
+// Each line has one network as ParsePrefix reads it; what follows a # is a comment, and
+// empty lines and spaces around do not matter. The error, of type Problems, has a line
+// each, twenty at most.
 func ParsePrefixes(name string, data []byte) (list []ListedPrefix, err error) {
 	var wrong Problems
 	lines := bufio.NewScanner(bytes.NewReader(withoutMark(data)))

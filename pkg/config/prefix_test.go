@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -70,19 +68,6 @@ func TestParsePrefixesTellsWhere(t *testing.T) {
 	}
 	if _, err = ParsePrefixes("a", []byte("10.0.0.1\n"+strings.Repeat(" ", 70_000))); err == nil || !strings.Contains(err.Error(), "a:2: the line is longer") {
 		t.Errorf("a long line: got %v; want it told with its number", err)
-	}
-}
-
-func TestLoadPrefixes(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "list")
-	if _, err := LoadPrefixes(file); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v; want that there is no such file", err)
-	}
-	if err := os.WriteFile(file, []byte("10.0.0.0/8\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := LoadPrefixes(file); err != nil || len(got) != 1 {
-		t.Errorf("got %v, %v; want one network", got, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/limeload/limeload/pkg/access"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/disk"
 )
 
 // listsEvery is how often the files of access lists are looked at. A file that has
@@ -30,24 +31,20 @@ type accessList struct {
 	failed []os.FileInfo // as they were when reading them failed
 }
 
-// readAccess reads the lists of listener i of cfg. What has not changed since was, the
-// listener before, is not read again; nor is anything where cfg is only overrides over
-// the same file, so that nobody has to mend a list before they can drain a backend. It
-// is nil for a listener without lists. The error tells the file and the line.
-func readAccess(was *listener, cfg *config.Config, i int) (*accessList, error) {
-	c := &cfg.Listeners[i]
-	if c.Access.IsZero() {
-		return nil, nil
+// newAccessList is the list of listener i of cfg, whose files are not read yet.
+func newAccessList(cfg *config.Config, i int) *accessList {
+	c := &cfg.Listeners[i].Access
+	return &accessList{config: *c, deny: c.DenyOthers(), from: inlineRules(cfg, i)}
+}
+
+// readInstead reads a, unless that is instead, which may be nil, and was read already. The
+// error tells the file and the line.
+func (a *accessList) readInstead(ctx context.Context, d *disk.Disk, instead *accessList) (*accessList, error) {
+	a.files = a.look(ctx, d)
+	if instead.equal(a) {
+		return instead, nil
 	}
-	if was.is(c) {
-		return was.access, nil
-	}
-	a := &accessList{config: c.Access, deny: c.Access.DenyOthers(), from: inlineRules(cfg, i)}
-	a.files = a.look()
-	if was != nil && was.access.equal(a) {
-		return was.access, nil
-	}
-	if err := a.read(); err != nil {
+	if err := a.read(ctx, d); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -56,9 +53,10 @@ func readAccess(was *listener, cfg *config.Config, i int) (*accessList, error) {
 // CheckAccess reads the files of all access lists and answers every problem of them,
 // a line each.
 func CheckAccess(cfg *config.Config) error {
+	var d disk.Disk
 	var wrong []error
 	for i := range cfg.Listeners {
-		if _, err := readAccess(nil, cfg, i); err != nil {
+		if _, err := newAccessList(cfg, i).readInstead(context.Background(), &d, nil); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
@@ -86,10 +84,10 @@ func (a *accessList) paths() []string {
 }
 
 // look asks the system about the files; nil for one that is not there.
-func (a *accessList) look() []os.FileInfo {
+func (a *accessList) look(ctx context.Context, d *disk.Disk) []os.FileInfo {
 	var all []os.FileInfo
 	for _, path := range a.paths() {
-		info, err := os.Stat(path)
+		info, err := d.Stat(ctx, path)
 		if err != nil {
 			info = nil
 		}
@@ -99,11 +97,11 @@ func (a *accessList) look() []os.FileInfo {
 }
 
 // read reads all files, or none: the list stays what it was if there is an error.
-func (a *accessList) read() error {
+func (a *accessList) read(ctx context.Context, d *disk.Disk) error {
 	sources := []access.Source{a.from}
 	var wrong []error
 	for n, path := range a.paths() {
-		listed, err := config.LoadPrefixes(path)
+		listed, err := readPrefixes(ctx, d, path)
 		if err != nil {
 			var lines config.Problems // which name the file
 			if !errors.As(err, &lines) {
@@ -123,6 +121,14 @@ func (a *accessList) read() error {
 	}
 	a.List = access.New(a.deny, sources...)
 	return nil
+}
+
+func readPrefixes(ctx context.Context, d *disk.Disk, path string) ([]config.ListedPrefix, error) {
+	data, err := readFile(ctx, d, path, maxListSize)
+	if err != nil {
+		return nil, err
+	}
+	return config.ParsePrefixes(path, data)
 }
 
 // equal reports whether a, which may be nil, was read from the same as b will be.
@@ -156,7 +162,7 @@ func (s *Server) watchLists(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			s.refreshLists()
+			s.refreshLists(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -165,10 +171,10 @@ func (s *Server) watchLists(ctx context.Context) {
 
 // refreshLists reads what has changed without applying: to wait for a disk, or for a
 // million networks, is not for a person's drain, a reload or the end of the process.
-func (s *Server) refreshLists() {
+func (s *Server) refreshLists(ctx context.Context) {
 	for name, a := range s.lists() {
-		if a.due() {
-			s.refreshList(name, a)
+		if a.due(ctx, &s.disk) && ctx.Err() == nil {
+			s.refreshList(ctx, name, a)
 		}
 	}
 }
@@ -187,8 +193,8 @@ func (s *Server) lists() map[string]*accessList {
 }
 
 // due reports whether the files have changed, and look the same as last time.
-func (a *accessList) due() bool {
-	now := a.look()
+func (a *accessList) due(ctx context.Context, d *disk.Disk) bool {
+	now := a.look(ctx, d)
 	settled := sameFiles(now, a.seen) || missing(now) && missing(a.seen)
 	a.seen = now
 	return settled && !sameFiles(now, a.files) && !(a.failed != nil && (sameFiles(now, a.failed) || missing(now) && missing(a.failed)))
@@ -206,10 +212,14 @@ func missing(files []os.FileInfo) bool {
 
 // refreshList reads the files of a listener's list anew. A file with an error changes
 // nothing.
-func (s *Server) refreshList(listener string, was *accessList) {
+func (s *Server) refreshList(ctx context.Context, listener string, was *accessList) {
 	next := *was
 	next.files, next.failed = next.seen, nil
-	if err := next.read(); err != nil {
+	err := next.read(ctx, &s.disk)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
 		was.failed = next.files
 		s.log.Error().Str("listener", listener).Err(err).Msg("access list not changed")
 		s.publish(Event{Kind: EventReload, Listener: listener, Reason: "access list not changed: " + err.Error()})

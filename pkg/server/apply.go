@@ -18,21 +18,24 @@ import (
 // apply makes the step from old to what cfg says, in two parts. The first prepares
 // all that can fail, which is binding new addresses; if one does, nothing was
 // changed. The second cannot fail: pools, then listeners, then what is gone is let
-// go. A start is the step from an empty configuration. The error is *unasked where names
-// lacks some: see step.
-func (s *Server) apply(old *state, cfg *config.Config, names answers) error {
+// go. A start is the step from an empty configuration. The error is *unasked where k
+// lacks something: see step.
+func (s *Server) apply(old *state, cfg *config.Config, k *known) error {
 	b, err := divide(s.budget.files, cfg)
 	if err != nil {
 		return err
 	}
+	if err := s.filesFor(old, cfg, k); err != nil {
+		return err
+	}
 	next := &state{cfg: cfg}
-	probers := s.probers.next()
+	probers := s.probersFor(k)
 	updates, err := s.preparePools(old, next, probers)
 	if err == nil {
-		err = s.resolve(old, next, names)
+		err = s.resolve(old, next, k.names)
 	}
 	if err == nil {
-		err = s.prepareListeners(old, next, names)
+		err = s.prepareListeners(old, next, k)
 	}
 	if err != nil {
 		s.names.retain(old)
@@ -47,7 +50,7 @@ func (s *Server) apply(old *state, cfg *config.Config, names answers) error {
 	s.commitListeners(next)
 	s.recount(old, next)
 	s.names.retain(next)
-	err = s.release(old, next, names)
+	err = s.release(old, next, k.names)
 	s.tellListeners(old, next)
 	for _, p := range next.pools {
 		s.tendDoor(p.cfg.Name)
@@ -302,16 +305,18 @@ func health(s healthcheck.State) balancer.Health {
 
 // prepareListeners binds every address that is new. One that a listener still holds has
 // to wait until that has let go: see waits and release.
-func (s *Server) prepareListeners(old, next *state, names answers) error {
+func (s *Server) prepareListeners(old, next *state, k *known) error {
 	for i := range next.cfg.Listeners {
 		c := &next.cfg.Listeners[i]
 		l := &listener{cfg: c}
 		next.listeners = append(next.listeners, l)
 		was := old.listener(c.Name)
-		var err error
-		if l.access, err = readAccess(was, next.cfg, i); err != nil {
-			s.unbind(old, next)
-			return err
+		switch {
+		case c.Access.IsZero():
+		case was.is(c):
+			l.access = was.access
+		default:
+			l.access = k.files.lists[c.Name].list
 		}
 		if was == nil {
 			if l.front = s.leaving.front(c.Name); l.front == nil {
@@ -328,9 +333,9 @@ func (s *Server) prepareListeners(old, next *state, names answers) error {
 				l.bound = append(l.bound, kept...)
 				continue
 			}
-			later, err := s.waits(old, a, names)
+			later, err := s.waits(old, a, k.names)
 			if err == nil && !later {
-				err = s.bind(l, a, names)
+				err = s.bind(l, a, k.names)
 			}
 			if err != nil {
 				s.unbind(old, next)

@@ -31,7 +31,7 @@ func (s *Server) change(ctx context.Context, edit func(o *overrides) error) erro
 	if err := s.awaitStart(ctx); err != nil {
 		return err
 	}
-	return s.step(ctx, func(names answers) error {
+	return s.step(ctx, func(k *known) error {
 		if s.stopping.Load() {
 			return ErrClosed
 		}
@@ -45,7 +45,7 @@ func (s *Server) change(ctx context.Context, edit func(o *overrides) error) erro
 				return refused(err)
 			}
 		}
-		return s.adopt(s.state.Load(), plan{file: s.file, overrides: o, effective: cfg, names: names})
+		return s.adopt(s.state.Load(), plan{file: s.file, overrides: o, effective: cfg, known: k})
 	})
 }
 

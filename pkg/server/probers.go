@@ -3,10 +3,8 @@ package server
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/limeload/limeload/healthcheck"
@@ -24,8 +22,9 @@ type Probers struct {
 	hosts       map[string]*probedHost    // by name
 	authorities map[string]*x509.CertPool // by file
 
-	earlier  *Probers // of the configuration before; nil if there was none
-	warnings []error  // files that could be read then, and not now
+	read     func(file string) (*x509.CertPool, error) // what is in a file of certificates
+	earlier  *Probers                                  // of the configuration before; nil if there was none
+	warnings []error                                   // files that could be read then, and not now
 }
 
 // agentKey is what makes an agent the same one in another configuration.
@@ -38,14 +37,15 @@ func NewProbers() *Probers {
 		agents:      map[agentKey]*healthcheck.Agent{},
 		hosts:       map[string]*probedHost{},
 		authorities: map[string]*x509.CertPool{},
+		read:        authoritiesOnDisk,
 	}
 }
 
 // next is the Probers of the next configuration. It takes over what that uses again, and
-// reads files anew.
-func (ps *Probers) next() *Probers {
+// has what is in files from read.
+func (ps *Probers) next(read func(file string) (*x509.CertPool, error)) *Probers {
 	n := NewProbers()
-	n.tcp, n.icmp = ps.tcp, ps.icmp
+	n.tcp, n.icmp, n.read = ps.tcp, ps.icmp, read
 	n.earlier = &Probers{agents: ps.agents, hosts: ps.hosts, authorities: ps.authorities}
 	return n
 }
@@ -110,6 +110,17 @@ func shareProbes(p *config.Pool) bool {
 		}
 	}
 	return slices.ContainsFunc(p.Backends, func(b config.Backend) bool { return b.Health.Host != "" })
+}
+
+// probersFor are the next Probers, for a change that has asked for what it needs. Files that
+// it has not asked for are as they were.
+func (s *Server) probersFor(k *known) *Probers {
+	return s.probers.next(func(file string) (*x509.CertPool, error) {
+		if pool := s.probers.authorities[file]; pool != nil && !k.anew {
+			return pool, nil
+		}
+		return k.files.authority(file)
+	})
 }
 
 // useProbers makes ps that of the configuration that runs.
@@ -283,7 +294,7 @@ func (ps *Probers) trust(file string) (*x509.CertPool, error) {
 	if pool := ps.authorities[file]; pool != nil {
 		return pool, nil
 	}
-	pool, err := readAuthorities(file)
+	pool, err := ps.read(file)
 	if err != nil {
 		err = fmt.Errorf("health.tls.ca_file: %w", err)
 		if ps.earlier != nil {
@@ -297,46 +308,6 @@ func (ps *Probers) trust(file string) (*x509.CertPool, error) {
 	ps.authorities[file] = pool
 	return pool, nil
 }
-
-// CheckAuthorities reads the files of certificates that probes trust and answers every
-// problem of them, as config.Problems.
-func CheckAuthorities(cfg *config.Config) error {
-	var wrong config.Problems
-	for i := range cfg.Pools {
-		for n, probe := range cfg.Pools[i].Health.Probes() {
-			t := &probe.TLS
-			if !t.Enabled || !t.Verify || t.CAFile == "" {
-				continue
-			}
-			if _, err := readAuthorities(t.CAFile); err != nil {
-				path := fmt.Sprintf("pool[%d].health.tls.ca_file", i)
-				if n > 0 {
-					path = fmt.Sprintf("pool[%d].health.also[%d].tls.ca_file", i, n-1)
-				}
-				file, line := cfg.Where(path)
-				wrong = append(wrong, config.Problem{File: file, Line: line, Path: path, Text: err.Error()})
-			}
-		}
-	}
-	if wrong == nil {
-		return nil
-	}
-	return wrong
-}
-
-func readAuthorities(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read %s: %w", file, errNoCertificate)
-	}
-	return pool, nil
-}
-
-var errNoCertificate = errors.New("no certificate in PEM")
 
 func secret(r config.Reference) healthcheck.Secret {
 	switch {

@@ -150,7 +150,7 @@ func TestAgentsOutliveAChange(t *testing.T) {
 	if r := asked(t, agent(first, `50%\n`), at); r.Facts.Share != 50 {
 		t.Fatalf("got share %d; want 50", r.Facts.Share)
 	}
-	second := first.next()
+	second := first.next(authoritiesOnDisk)
 	a, b := agent(second, `50%\n`), agent(first, `50%\n`)
 	if made(a) != made(b) {
 		t.Error("the same agent: got another prober; want the same")
@@ -158,7 +158,7 @@ func TestAgentsOutliveAChange(t *testing.T) {
 	if other := agent(second, `up\n`); made(other) == made(a) {
 		t.Error("another agent: got the same prober; want another")
 	}
-	third := second.next().next()
+	third := second.next(authoritiesOnDisk).next(authoritiesOnDisk)
 	if r := asked(t, agent(third, `50%\n`), at); r.Facts.Share != 50 || made(agent(third, `50%\n`)) == made(a) {
 		t.Error("unused for one configuration: got the same prober; want another")
 	}
@@ -193,14 +193,14 @@ func TestAuthoritiesAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Remove(file)
-	second := first.next()
+	second := first.next(authoritiesOnDisk)
 	if kept, err := second.trust(file); kept != before || err != nil || len(second.warnings) != 1 {
 		t.Errorf("gone: got %v, %v, warnings %v; want what was there, and one warning", kept, err, second.warnings)
 	}
 	if err := os.WriteFile(file, certificate(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if anew, err := second.next().trust(file); anew == before || err != nil {
+	if anew, err := second.next(authoritiesOnDisk).trust(file); anew == before || err != nil {
 		t.Errorf("another one: got %v, %v; want it read anew", anew, err)
 	}
 }

@@ -48,15 +48,16 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) (chan
 	if err := s.awaitStart(ctx); err != nil {
 		return nil, err
 	}
-	err = s.step(ctx, func(names answers) (err error) {
-		changes, err = s.reload(cfg, r, names, began)
+	err = s.step(ctx, func(k *known) (err error) {
+		k.anew = true
+		changes, err = s.reload(cfg, r, k, began)
 		return err
 	})
 	return changes, err
 }
 
 // reload is the step of a Reload that began at that time. needs s.applying.
-func (s *Server) reload(cfg *config.Config, r Reload, names answers, began time.Time) ([]config.Change, error) {
+func (s *Server) reload(cfg *config.Config, r Reload, k *known, began time.Time) ([]config.Change, error) {
 	if s.stopping.Load() {
 		return nil, ErrClosed
 	}
@@ -65,7 +66,7 @@ func (s *Server) reload(cfg *config.Config, r Reload, names answers, began time.
 	if err != nil || r.DryRun {
 		return next.changes, err
 	}
-	next.names = names
+	next.known = k
 	if err = s.adopt(old, next); err != nil && !errors.Is(err, ErrIncomplete) {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ type plan struct {
 	overrides *overrides
 	effective *config.Config // file under the overrides
 	changes   []config.Change
-	names     answers // of host names
+	known     *known // from others
 }
 
 // plan compares what runs with what cfg asks for.
@@ -122,7 +123,7 @@ func (s *Server) plan(running, cfg *config.Config, reset bool) (plan, error) {
 func (s *Server) adopt(old *state, p plan) error {
 	before := s.overrides
 	s.overrides = p.overrides // which the specs of backends are made from
-	err := s.apply(old, p.effective, p.names)
+	err := s.apply(old, p.effective, p.known)
 	if err != nil && !errors.Is(err, ErrIncomplete) {
 		s.overrides = before
 		return err

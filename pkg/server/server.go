@@ -10,6 +10,7 @@ import (
 
 	"github.com/limeload/limeload/healthcheck"
 	"github.com/limeload/limeload/pkg/config"
+	"github.com/limeload/limeload/pkg/disk"
 	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/splice"
 	"github.com/rs/zerolog"
@@ -32,6 +33,7 @@ type Server struct {
 	gate    splice.Gate // sessions of all listeners
 	monitor *healthcheck.Monitor
 	names   *resolver
+	disk    disk.Disk
 	probers *Probers // of the configuration that runs; guarded by applying
 
 	applying  sync.Mutex     // held for a change of configuration; guards these
@@ -147,8 +149,8 @@ func (s *Server) Run(ctx context.Context) error {
 // begin applies the first configuration, and says what came of it: when it can be asked,
 // since whoever reads that may ask, and before anything else can change.
 func (s *Server) begin(ctx context.Context) error {
-	err := s.step(ctx, func(names answers) error {
-		err := s.adopt(s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file), names: names})
+	err := s.step(ctx, func(k *known) error {
+		err := s.adopt(s.state.Load(), plan{file: s.file, overrides: s.overrides, effective: s.overrides.over(s.file), known: k})
 		if err == nil {
 			err = s.settle()
 		}

@@ -8,31 +8,45 @@ import (
 	"github.com/limeload/limeload/pkg/config"
 )
 
-// unasked is the error of a change that needs the addresses of host names which nobody
-// has looked up for it. Nothing was changed.
-type unasked struct {
-	hosts map[string]bool // true: to listen on
+// known is what a change has from others: name servers and file systems.
+type known struct {
+	names answers
+	files contents
+	anew  bool // the configuration is another one: its files are read, whatever was in them before
 }
 
-func (u *unasked) Error() string { return fmt.Sprintf("%d host names are not looked up", len(u.hosts)) }
+// unasked is the error of a change that needs the addresses of host names, or the contents
+// of files, which nobody has asked for. Nothing was changed.
+type unasked struct {
+	hosts       map[string]bool // true: to listen on
+	lists       []wantedList
+	authorities []string // files of certificates
+}
+
+func (u *unasked) Error() string {
+	return fmt.Sprintf("%d host names are not looked up, and %d files not read", len(u.hosts), len(u.lists)+len(u.authorities))
+}
 
 // step makes one change of what runs: try, with applying held. Host names that it needs
-// are looked up meanwhile without the lock, as a name server that does not answer takes
-// seconds, and neither the end of the process nor a person's drain is to wait for that.
-// What was to be done may be something else by then, so try is called anew and works it
-// out again, until it knows of all names what became of them.
+// are looked up meanwhile without the lock, and files are read, as a name server or a file
+// system that does not answer takes seconds, and neither the end of the process nor a
+// person's drain is to wait for that. What was to be done may be something else by then, so
+// try is called anew and works it out again, until it knows what became of all of them.
 //
 // What has changed is saved afterwards, without the lock too: a disk can take as long.
-func (s *Server) step(ctx context.Context, try func(names answers) error) error {
-	names := answers{}
+func (s *Server) step(ctx context.Context, try func(k *known) error) error {
+	k := &known{names: answers{}, files: contents{map[string]readList{}, map[string]readAuthorities{}}}
 	for {
-		err := s.locked(func() error { return try(names) })
+		err := s.locked(func() error { return try(k) })
 		missing, ok := err.(*unasked) // wrapped by nobody: it is between apply and here
 		if !ok {
 			s.save()
 			return err
 		}
-		s.names.lookUp(ctx, missing.hosts, names)
+		if len(missing.hosts) > 0 {
+			s.names.lookUp(ctx, missing.hosts, k.names)
+		}
+		s.readFiles(ctx, missing, k)
 	}
 }
 
@@ -69,7 +83,7 @@ func (s *Server) resolve(old, next *state, names answers) error {
 		}
 	}
 	if len(missing) > 0 {
-		return &unasked{missing}
+		return &unasked{hosts: missing}
 	}
 	return nil
 }

@@ -1,0 +1,174 @@
+// Package disk reads files of file systems that may not answer.
+//
+// A file on a server that is gone (NFS, say) is neither there nor missing: open, read and
+// stat return when the server is back, and nothing that this process does ends them
+// sooner. So each is left to a goroutine, and who asked goes on without it after a while:
+//
+//	Read ──> goroutine: open, read, read, ... ──> the content
+//	  │                 each piece is a sign of life
+//	  └─ none for Patience, or ctx ends ──> an error; the goroutine is left behind
+//
+// One that is left behind keeps a thread of the process until the file system lets go of
+// it. So nobody asks a second time about a path where one is: they wait for the first, as
+// long as Patience, and who asks again every second does not take a thread each time.
+package disk
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// Patience is how long a file system may be silent where Disk says nothing else: longer
+// than a disk that has to spin up, and shorter than a person waits for an answer.
+const Patience = 10 * time.Second
+
+// piece is how much is read at a time, in bytes: a slow network brings one within Patience.
+const piece = 256 << 10
+
+// Disk asks file systems. The zero value is ready; it is used by any number of goroutines.
+type Disk struct {
+	// Patience is how long a file system may be silent; 0 is the constant of that name.
+	Patience time.Duration
+
+	mu   sync.Mutex
+	left map[string]chan struct{} // goroutines left behind, by path; closed when it returns
+}
+
+// Read answers what is in a file, of at most max bytes. The error is that of the system, or
+// of ctx, or that of a file system that does not answer.
+func (d *Disk) Read(ctx context.Context, path string, max int64) ([]byte, error) {
+	return ask(ctx, d, path, func(alive func()) ([]byte, error) { return read(path, max, alive) })
+}
+
+// Stat is os.Stat. The errors are those of Read.
+func (d *Disk) Stat(ctx context.Context, path string) (os.FileInfo, error) {
+	return ask(ctx, d, path, func(func()) (os.FileInfo, error) { return os.Stat(path) })
+}
+
+func read(path string, max int64, alive func()) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var all []byte
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		all = make([]byte, 0, min(info.Size(), max)+1)
+	}
+	for rest := io.LimitReader(f, max+1); ; alive() {
+		if cap(all)-len(all) == 0 {
+			all = append(all, make([]byte, piece)...)[:len(all)]
+		}
+		n, err := rest.Read(all[len(all):min(cap(all), len(all)+piece)])
+		all = all[:len(all)+n]
+		switch {
+		case err == io.EOF:
+			return all, nil
+		case err != nil:
+			return nil, err
+		case int64(len(all)) > max:
+			return nil, fmt.Errorf("read %s: larger than %d MiB", path, max>>20)
+		}
+	}
+}
+
+// answer is what became of a question.
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// ask answers what do answers, which is told how to give signs of life.
+func ask[T any](ctx context.Context, d *Disk, path string, do func(alive func()) (T, error)) (T, error) {
+	var none T
+	if err := d.awaitEarlier(ctx, path); err != nil {
+		return none, err
+	}
+	answered, life, returned := make(chan answer[T], 1), make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer d.back(path, returned)
+		v, err := do(func() {
+			select {
+			case life <- struct{}{}:
+			default:
+			}
+		})
+		answered <- answer[T]{v, err}
+	}()
+	silence := time.NewTimer(d.patience())
+	defer silence.Stop()
+	for {
+		select {
+		case a := <-answered:
+			return a.value, a.err
+		case <-life:
+			silence.Reset(d.patience())
+		case <-silence.C:
+			d.leave(path, returned)
+			return none, d.silent(path)
+		case <-ctx.Done():
+			d.leave(path, returned)
+			return none, fmt.Errorf("read %s: %w", path, ctx.Err())
+		}
+	}
+}
+
+// awaitEarlier waits until no goroutine is left behind at a path.
+func (d *Disk) awaitEarlier(ctx context.Context, path string) error {
+	d.mu.Lock()
+	earlier := d.left[path]
+	d.mu.Unlock()
+	if earlier == nil {
+		return nil
+	}
+	silence := time.NewTimer(d.patience())
+	defer silence.Stop()
+	select {
+	case <-earlier:
+		return nil
+	case <-silence.C:
+		return d.silent(path)
+	case <-ctx.Done():
+		return fmt.Errorf("read %s: %w", path, ctx.Err())
+	}
+}
+
+func (d *Disk) silent(path string) error {
+	return fmt.Errorf("read %s: the file system has not answered for %v", path, d.patience())
+}
+
+func (d *Disk) patience() time.Duration {
+	if d.Patience > 0 {
+		return d.Patience
+	}
+	return Patience
+}
+
+// leave notes a goroutine that is left behind, unless it has returned by now.
+func (d *Disk) leave(path string, returned chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-returned:
+		return
+	default:
+	}
+	if d.left == nil {
+		d.left = map[string]chan struct{}{}
+	}
+	d.left[path] = returned
+}
+
+// back notes that a goroutine has returned.
+func (d *Disk) back(path string, returned chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(returned)
+	if d.left[path] == returned {
+		delete(d.left, path)
+	}
+}
