@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/limeload/limeload/pkg/client"
+	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/show"
 	"github.com/spf13/cobra"
 )
@@ -60,16 +61,18 @@ func reloadError(err error) error {
 
 func printChanges(c *call, changes []client.Change, dryRun bool) error {
 	var b strings.Builder
+	var t config.Tally
 	for i := range changes {
 		fmt.Fprintln(&b, show.Clean(changeText(&changes[i])))
+		t.Add(config.Change{Path: changes[i].Key, Restart: changes[i].Restart, Overridden: changes[i].Overridden})
 	}
 	switch {
 	case len(changes) == 0:
 		b.WriteString("nothing differs\n")
 	case dryRun:
-		fmt.Fprintf(&b, "%s to make; nothing was done\n", show.Plural(len(changes), "change"))
+		fmt.Fprintf(&b, "%s; nothing was done\n", show.Clean(t.Phrase("to make")))
 	default:
-		fmt.Fprintf(&b, "reloaded: %s\n", show.Plural(len(changes), "change"))
+		fmt.Fprintf(&b, "reloaded: %s\n", show.Clean(t.String()))
 	}
 	_, err := c.out.Write([]byte(b.String()))
 	return err

@@ -79,10 +79,21 @@ func (s *Server) reload(cfg *config.Config, r Reload, k *known, began time.Time)
 	if err != nil {
 		return next.changes, err
 	}
-	s.log.Info().Str("source", r.Source).Int("changes", len(next.changes)).
-		Float64("duration", time.Since(began).Seconds()).Msg("reloaded")
+	s.logReloaded(config.TallyOf(next.changes), r.Source, time.Since(began))
 	s.tellReloaded(next.changes)
 	return next.changes, nil
+}
+
+// logReloaded tells apart what took effect and what did not.
+func (s *Server) logReloaded(t config.Tally, source string, took time.Duration) {
+	line := s.log.Info().Str("source", source).Int("changes", t.Made)
+	if len(t.Restart) > 0 {
+		line.Strs("restart", t.Restart)
+	}
+	if t.Overridden > 0 {
+		line.Int("overridden", t.Overridden)
+	}
+	line.Float64("duration", took.Seconds()).Msg("reloaded")
 }
 
 // plan is what a reload is going to do.

@@ -21,11 +21,15 @@ func (s *Server) tellStopping() {
 	}
 }
 
-// tellReloaded tells what a configuration that was applied has changed.
+// tellReloaded tells what a configuration that was applied has changed; and where not all of
+// it took effect, first how much did.
 func (s *Server) tellReloaded(changes []config.Change) {
-	lines := make([]string, len(changes))
-	for i, c := range changes {
-		lines[i] = c.String()
+	var lines []string
+	if t := config.TallyOf(changes); t.Delayed() {
+		lines = append(lines, t.String())
+	}
+	for _, c := range changes {
+		lines = append(lines, c.String())
 	}
 	s.publish(Event{Kind: EventReload, New: "applied", Reason: excerpt(lines, "nothing changed")})
 }
