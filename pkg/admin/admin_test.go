@@ -110,8 +110,12 @@ func (r *rig) call(t *testing.T, method, path, body string, header ...string) (i
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i < len(header); i += 2 {
-		if header[i] == "Host" {
+		switch header[i] {
+		case "Host":
 			req.Host = header[i+1]
+		case "Transfer-Encoding":
+			req.ContentLength = -1
+			continue
 		}
 		req.Header.Set(header[i], header[i+1])
 	}

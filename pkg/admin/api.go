@@ -35,6 +35,7 @@ func (a *api) register(mux *http.ServeMux) huma.API {
 	conf.CreateHooks = nil                   // no $schema in every body
 	conf.RejectUnknownQueryParameters = true // reload?dryrun=true is not to reload
 	h := humago.New(mux, conf)
+	h.UseMiddleware(refuseBody(h))
 
 	get(h, "status", "/api/v1/status", "The process as a whole", a.status)
 	get(h, "list-listeners", "/api/v1/listeners", "List the listeners", a.listeners)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/limeload/limeload/pkg/admin/dashboard"
 )
 
@@ -69,17 +71,11 @@ func guard(token string, hosts hostList, next http.Handler) http.Handler {
 			problem(w, http.StatusUnauthorized, "want the header Authorization: Bearer TOKEN")
 			return
 		}
-		if r.ContentLength > maxBody {
+		if status, why := takeBody(r); status != 0 {
 			w.Header().Set("Connection", "close") // what follows on it is the rest of the body
-			problem(w, http.StatusRequestEntityTooLarge, "the body may have at most 1 MiB")
+			problem(w, status, why)
 			return
 		}
-		if r.ContentLength != 0 && r.Method != http.MethodGet && r.Method != http.MethodHead && !isJSON(r.Header.Get("Content-Type")) {
-			w.Header().Set("Connection", "close")
-			problem(w, http.StatusUnsupportedMediaType, "want the body as application/json, and the header Content-Type that says so")
-			return
-		}
-		r.Body = &wholeBody{http.MaxBytesReader(w, r.Body, maxBody), w.Header()}
 		next.ServeHTTP(w, r)
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -93,27 +89,57 @@ func guard(token string, hosts hostList, next http.Handler) http.Handler {
 	})
 }
 
+// takeBody reads the body of a request as a whole, whoever wants it, so that nothing is done
+// for one that is too long or does not arrive; of a request that only reads it is dropped.
+// The answer is the status and the text of a refusal, 0 if there is none. After one the
+// connection has to end: what comes later would be read as the next request, which a proxy
+// before us takes for a part of this one.
+func takeBody(r *http.Request) (status int, why string) {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	switch {
+	case r.ContentLength > maxBody:
+		return http.StatusRequestEntityTooLarge, "the body may have at most 1 MiB"
+	case r.ContentLength == 0:
+		return 0, ""
+	case !reads && !isJSON(r.Header.Get("Content-Type")):
+		return http.StatusUnsupportedMediaType, "want the body as application/json, and the header Content-Type that says so"
+	}
+	var body bytes.Buffer
+	to := io.Writer(&body)
+	if reads {
+		to = io.Discard
+	}
+	switch n, err := io.Copy(to, io.LimitReader(r.Body, maxBody+1)); {
+	case err != nil:
+		return http.StatusRequestTimeout, "the body did not arrive as a whole"
+	case n > maxBody:
+		return http.StatusRequestEntityTooLarge, "the body may have at most 1 MiB"
+	}
+	r.Body = io.NopCloser(&body)
+	return 0, ""
+}
+
+// refuseBody has operations that want no body refuse one: who sends {"dry_run": true} with a
+// reload would get one that is none. An empty object says nothing, and some clients send it
+// with everything.
+func refuseBody(h huma.API) func(huma.Context, func(huma.Context)) {
+	return func(c huma.Context, next func(huma.Context)) {
+		if c.Operation().RequestBody == nil {
+			body, err := io.ReadAll(c.BodyReader()) // which takeBody has bounded
+			if text := string(bytes.TrimSpace(body)); err != nil || text != "" && text != "{}" {
+				huma.WriteErr(h, c, http.StatusBadRequest, "this operation takes no body; its parameters are in the address, as in ?dry_run=true")
+				return
+			}
+		}
+		next(c)
+	}
+}
+
 // isJSON reports whether a content type is JSON. None at all is not: a page of somebody
 // else's can send a body without a type and is not asked by the browser first.
 func isJSON(contentType string) bool {
 	t, _, err := mime.ParseMediaType(contentType)
 	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json"))
-}
-
-// wholeBody is the body of a request. One that does not arrive as a whole ends the
-// connection: what comes later would be read as the next request, which a proxy before us
-// takes for a part of this one. net/http sees to that only where it knows the body's type.
-type wholeBody struct {
-	io.ReadCloser
-	answer http.Header
-}
-
-func (b *wholeBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		b.answer.Set("Connection", "close")
-	}
-	return n, err
 }
 
 // open paths need no token: they tell only whether the process is well, or are the
