@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/limeload/limeload/pkg/usage"
 	"github.com/spf13/cobra"
 )
 
@@ -31,6 +32,7 @@ To measure a proxy of your own, start "limebench serve", point the proxy at it, 
 	}
 	root.SetVersionTemplate("limebench {{.Version}}\n")
 	root.AddCommand(newRun(), newServe(), newCompare(), newControl(), newAsk())
+	usage.Explain(root)
 	return root
 }
 

@@ -38,8 +38,8 @@ const leaves = "splice balancer healthcheck pkg/config pkg/access pkg/limit pkg/
 // from pkg/server on down knows a library for metrics, and only a driver or a
 // command may.
 var layers = []layer{
-	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/top pkg/show pkg/client pkg/server pkg/logqueue pkg/watch pkg/systemd pkg/confine pkg/disk", "*"},
-	{"cmd/limebench", leaves + "pkg/demo pkg/client pkg/server splice/loadgen", "*"},
+	{"cmd/limeload", "healthcheck pkg/config pkg/admin pkg/metrics pkg/demo pkg/check pkg/top pkg/show pkg/client pkg/server pkg/logqueue pkg/watch pkg/systemd pkg/confine pkg/disk pkg/usage", "*"},
+	{"cmd/limebench", leaves + "pkg/demo pkg/client pkg/server pkg/usage splice/loadgen", "*"},
 
 	{"pkg/demo", leaves + "pkg/admin pkg/metrics pkg/client pkg/server splice/loadgen", "*"},
 	{"pkg/admin", leaves + "pkg/admin/dashboard pkg/check pkg/client pkg/server", "*"},
@@ -50,6 +50,7 @@ var layers = []layer{
 
 	{"pkg/top", "pkg/show pkg/client", "charm.land/bubbletea/v2"},
 	{"pkg/show", "", ""},
+	{"pkg/usage", "pkg/config", "github.com/spf13/cobra github.com/spf13/pflag"},
 
 	{"pkg/client", leaves, ""},
 

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	usageOf "github.com/limeload/limeload/pkg/usage"
 	"github.com/spf13/cobra"
 )
 
@@ -31,7 +32,7 @@ bytes both ways without copying them through user space.
 	group(root, "operate", "Operate it while it runs:",
 		newStatus(), newBackends(), newSessions(), newExplain(), newEvents(), newTop(), newConfig(), newReload())
 	strictArgs(root)
-	explainArguments(root)
+	usageOf.Explain(root)
 	return root
 }
 
@@ -55,7 +56,7 @@ func strictArgs(root *cobra.Command) {
 			c.Args = func(_ *cobra.Command, topic []string) error {
 				about, rest, err := root.Find(topic)
 				if err != nil || len(rest) > 0 {
-					return explainArgument(about, rest)
+					return usageOf.Argument(about, rest)
 				}
 				return nil
 			}

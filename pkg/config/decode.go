@@ -43,7 +43,7 @@ func (d *decoder) value(path string, raw any, v reflect.Value) {
 	case *int:
 		d.integer(path, raw, dst)
 	case *time.Duration:
-		text(d, path, raw, dst, parseDuration)
+		text(d, path, raw, dst, ParseDuration)
 	case *Rate:
 		text(d, path, raw, dst, ParseRate)
 	case *Address:
@@ -272,8 +272,8 @@ func wanted(t reflect.Type, path string) string {
 	return "a table, written under [" + unindexed(path) + "]"
 }
 
-// parseDuration is time.ParseDuration with errors that say what to write.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration is time.ParseDuration with errors that say what to write.
+func ParseDuration(s string) (time.Duration, error) {
 	v, err := time.ParseDuration(s)
 	if err == nil {
 		return v, nil

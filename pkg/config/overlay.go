@@ -120,7 +120,7 @@ func (o overlay) process(f Flags) {
 	set(o, "--admin", f.Admin, "admin.listen", &c.Admin.Listen, parseAdminListen)
 	set(o, "--user", f.User, "process.user", &c.Process.User, asIs)
 	set(o, "--group", f.Group, "process.group", &c.Process.Group, asIs)
-	set(o, "--drain-timeout", f.DrainTimeout, "shutdown.drain_timeout", &c.Shutdown.DrainTimeout, parseDuration)
+	set(o, "--drain-timeout", f.DrainTimeout, "shutdown.drain_timeout", &c.Shutdown.DrainTimeout, ParseDuration)
 }
 
 // listener adds the listener of --listen, for the pool of --backend or else
@@ -137,7 +137,7 @@ func (o overlay) listener(f Flags) {
 	for i, s := range f.Listen {
 		set(o, "--listen", &s, index(path+".listen", i), &l.Listen[i], ParseAddress)
 	}
-	set(o, "--idle-timeout", f.IdleTimeout, path+".timeouts.idle", &l.Timeouts.Idle, parseDuration)
+	set(o, "--idle-timeout", f.IdleTimeout, path+".timeouts.idle", &l.Timeouts.Idle, ParseDuration)
 	o.c.Listeners = append(o.c.Listeners, l)
 }
 
@@ -149,8 +149,8 @@ func (o overlay) pool(f Flags) {
 	o.c.source.override(path, "--backend")
 	set(o, "--algorithm", f.Algorithm, path+".algorithm", &p.Algorithm, splitChain)
 	set(o, "--health", f.Health, path+".health.type", &p.Health.Type, asIs)
-	set(o, "--health-interval", f.HealthInterval, path+".health.interval", &p.Health.Interval, parseDuration)
-	set(o, "--connect-timeout", f.ConnectTimeout, path+".connect.timeout", &p.Connect.Timeout, parseDuration)
+	set(o, "--health-interval", f.HealthInterval, path+".health.interval", &p.Health.Interval, ParseDuration)
+	set(o, "--connect-timeout", f.ConnectTimeout, path+".connect.timeout", &p.Connect.Timeout, ParseDuration)
 	p.Backends = make([]Backend, len(f.Backend))
 	for i, s := range f.Backend {
 		set(o, "--backend", &s, backendPath(len(o.c.Pools), i), &p.Backends[i], ParseBackend)

@@ -1,4 +1,4 @@
-package main
+package usage
 
 import (
 	"fmt"
@@ -16,19 +16,19 @@ func explainArguments(c *cobra.Command) {
 		explainArguments(below)
 	}
 	check := c.Args
-	if check == nil || c.Name() == "help" { // which asks explainArgument itself
+	if check == nil || c.Name() == "help" { // which asks Argument itself
 		return
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		if check(c, args) == nil {
 			return nil
 		}
-		return explainArgument(c, args)
+		return Argument(c, args)
 	}
 }
 
-// explainArgument is the error of arguments that c does not take.
-func explainArgument(c *cobra.Command, args []string) error {
+// Argument is the error of arguments that c does not take.
+func Argument(c *cobra.Command, args []string) error {
 	var names, given []string
 	for _, below := range c.Commands() {
 		if below.IsAvailableCommand() {
