@@ -91,8 +91,6 @@ func remarkAbsent(c *call, pools []client.Pool) error {
 	for _, o := range overrides {
 		at := show.Clean(client.Place{Pool: o.Pool, Backend: o.Backend}.String())
 		switch shown := slices.ContainsFunc(pools, func(p client.Pool) bool { return p.Name == o.Pool }); {
-		case shown && o.Idle && o.Added:
-			c.remark("%s was added by hand, and the file has it by now; limeload reload --reset-overrides makes it the file's alone", at)
 		case shown && o.Removed && !o.Idle:
 			c.remark("%s was removed by hand; limeload reload --reset-overrides brings it back", at)
 		case shown && o.Idle:

@@ -96,7 +96,7 @@ type Override struct {
 	Added          bool   `json:"added,omitempty" doc:"The file does not have the backend"`
 	Removed        bool   `json:"removed,omitempty" doc:"The file has it"`
 	Persisted      bool   `json:"persisted,omitempty" doc:"It survives a restart: the state file has it"`
-	Idle           bool   `json:"idle,omitempty" doc:"It is without effect: the file has no such backend, or by now has the one that was added"`
+	Idle           bool   `json:"idle,omitempty" doc:"It is without effect: the file has no such backend"`
 }
 
 // BackendOverride is an Override with whose it is.

@@ -110,7 +110,7 @@ type Override struct {
 	Added          bool   `json:"added,omitempty"`
 	Removed        bool   `json:"removed,omitempty"`
 	Persisted      bool   `json:"persisted,omitempty"` // it survives a restart
-	Idle           bool   `json:"idle,omitempty"`      // without effect: the file has no such backend, or by now the one that was added
+	Idle           bool   `json:"idle,omitempty"`      // without effect: the file has no such backend
 }
 
 // BackendOverride is an Override with whose it is.

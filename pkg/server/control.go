@@ -72,8 +72,9 @@ type Settings struct {
 	MaxConnections *int // 0..10000000; 0 = no limit
 }
 
-// SetBackend changes settings of a backend, together or not at all. The error is
-// ErrUnknown or ErrRefused.
+// SetBackend changes settings of a backend, together or not at all. One that becomes what
+// it is without an override has none any more: what the file says of it later applies. The
+// error is ErrUnknown or ErrRefused.
 func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Settings) error {
 	var was *balancer.State
 	err := s.change(ctx, func(o *overrides) (err error) {
@@ -93,11 +94,12 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 			}
 			r.Mode = *set.Mode
 		}
+		base := o.base(s.file, pool, backend)
 		if set.Weight != nil {
-			r.Weight = set.Weight
+			r.Weight = unless(set.Weight, base.Weight)
 		}
 		if set.MaxConnections != nil {
-			r.MaxConnections = set.MaxConnections
+			r.MaxConnections = unless(set.MaxConnections, base.MaxConnections)
 		}
 		if r.nothing() {
 			o.drop(pool, backend)

@@ -25,7 +25,7 @@ type Override struct {
 
 	// Filled in by Server.Overrides.
 	Persisted bool // the state file has it as it is: it survives a restart
-	Idle      bool // without effect: the file has no such backend, or by now the one that was added
+	Idle      bool // without effect: the file has no such backend, or pool
 }
 
 // nothing reports whether o makes no difference.
@@ -144,7 +144,7 @@ func (o *overrides) settings() *overrides {
 
 // over lays the overrides over the file's configuration, and answers the file itself
 // where they change nothing. Overrides of what the file does not have any more are
-// without effect, and so is an addition whose name or address the file has meanwhile.
+// without effect. Additions must have yielded to the file.
 func (o *overrides) over(file *config.Config) *config.Config {
 	if len(o.rows) == 0 {
 		return file
@@ -172,7 +172,7 @@ func (o *overrides) backends(p *config.Pool) []config.Backend {
 		}
 	}
 	for _, a := range o.added {
-		if a.pool == p.Name && clash(p, &a.backend) == nil {
+		if a.pool == p.Name {
 			all = append(all, a.backend)
 		}
 	}
@@ -221,21 +221,66 @@ func override(value, by *int) {
 	}
 }
 
+// unless is v, or nil where that is the value of without an override.
+func unless(v *int, without int) *int {
+	if *v == without {
+		return nil
+	}
+	return v
+}
+
+// base is a backend without its override: as the file has it, or as it was added. It is the
+// zero value for one that neither knows.
+func (o *overrides) base(file *config.Config, pool, backend string) config.Backend {
+	if p := file.Pool(pool); p != nil {
+		for i := range p.Backends {
+			if p.Backends[i].Name == backend {
+				return p.Backends[i]
+			}
+		}
+	}
+	for _, a := range o.added {
+		if a.at() == (place{pool, backend}) {
+			return a.backend
+		}
+	}
+	return config.Backend{}
+}
+
+// yield answers what is left of o where the file has, by name or by address, what was added
+// by hand: from then on that is the file's, which may also drop it. What else a person said
+// of such a backend stays, but for what the file now says too. It answers o itself, and
+// nothing, where the file has none of them.
+func (o *overrides) yield(file *config.Config) (rest *overrides, taken []addition) {
+	for _, a := range o.added {
+		if clash(file.Pool(a.pool), &a.backend) != nil {
+			taken = append(taken, a)
+		}
+	}
+	if taken == nil {
+		return o, nil
+	}
+	rest = o.clone()
+	for _, a := range taken {
+		rest.added = slices.DeleteFunc(rest.added, func(b addition) bool { return a.at() == b.at() })
+		r, own := rest.find(a.pool, a.backend.Name), rest.base(file, a.pool, a.backend.Name)
+		r.Added = false
+		if r.Weight != nil {
+			r.Weight = unless(r.Weight, own.Weight)
+		}
+		if r.MaxConnections != nil {
+			r.MaxConnections = unless(r.MaxConnections, own.MaxConnections)
+		}
+		if r.nothing() {
+			rest.drop(a.pool, a.backend.Name)
+		}
+	}
+	return rest, taken
+}
+
 // idle reports whether r is without effect on this configuration of the file.
-func (r *Override) idle(file *config.Config, added []addition) bool {
-	p := file.Pool(r.Pool)
-	if p == nil {
-		return true
-	}
-	has := inFile(file, r.Pool, r.Backend)
-	if !r.Added {
-		return !has
-	}
-	i := slices.IndexFunc(added, func(a addition) bool { return a.at() == r.at() })
-	if i >= 0 && clash(p, &added[i].backend) == nil {
-		return false
-	}
-	return !has || r.Mode == balancer.Ready && r.Weight == nil && r.MaxConnections == nil
+func (r *Override) idle(file *config.Config) bool {
+	return file.Pool(r.Pool) == nil || !r.Added && !inFile(file, r.Pool, r.Backend)
 }
 
 // Overrides lists what a person changed, in the order in which it was.
@@ -245,7 +290,7 @@ func (s *Server) Overrides() []Override {
 	all := make([]Override, len(s.overrides.rows))
 	for i, r := range s.overrides.rows {
 		all[i] = *r
-		all[i].Idle = r.idle(s.file, s.overrides.added)
+		all[i].Idle = r.idle(s.file)
 		all[i].Persisted = s.saved != nil && reflect.DeepEqual(s.saved.find(r.Pool, r.Backend), r)
 	}
 	return all

@@ -76,6 +76,7 @@ func (s *Server) reload(cfg *config.Config, r Reload, k *known, began time.Time)
 	if r.ResetOverrides {
 		s.tellReset(was.rows)
 	}
+	s.tellTaken(next.taken)
 	if err != nil {
 		return next.changes, err
 	}
@@ -101,18 +102,19 @@ type plan struct {
 	file      *config.Config // with what cannot change as it runs
 	overrides *overrides
 	effective *config.Config // file under the overrides
+	taken     []addition     // that the file has by now
 	changes   []config.Change
 	known     *known // from others
 }
 
 // plan compares what runs with what cfg asks for.
 func (s *Server) plan(running, cfg *config.Config, reset bool) (plan, error) {
-	p := plan{overrides: s.overrides}
-	if reset {
-		p.overrides = &overrides{}
-	}
+	var p plan
 	var fixed []config.Change
 	p.file, fixed = keepFixed(running, cfg)
+	if p.overrides, p.taken = s.overrides.yield(p.file); reset {
+		p.overrides, p.taken = &overrides{}, nil
+	}
 	p.effective = p.overrides.over(p.file)
 	if p.effective != p.file {
 		if err := validTogether(p.effective); err != nil {

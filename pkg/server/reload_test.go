@@ -42,28 +42,114 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// A backend that was added by hand is the file's as soon as that has it; what else a person
-// said of it counts all the same, is shown so, and ends with a reset.
-func TestAddedBackendThatTheFileHasByNow(t *testing.T) {
+// A backend that was added by hand is the file's as soon as that has it: it goes when the
+// file drops it. What else a person said of it counts all the same.
+func TestFileTakesOverAnAddition(t *testing.T) {
 	s, conf, _, _ := twoBackends(t)
 	c := newEcho(t, "127.0.0.1:0").Addr().String()
-	if err := s.AddBackend(t.Context(), "pool", backendAt(t, c)); err != nil {
+	added := backendAt(t, c)
+	added.Weight = 5
+	err := errors.Join(
+		s.AddBackend(t.Context(), "pool", added),
+		s.SetBackend(t.Context(), "pool", c, Settings{Mode: ptr(balancer.Drain), Weight: ptr(1), MaxConnections: ptr(9)}))
+	if err != nil {
 		t.Fatal(err)
 	}
+	without := conf
 	conf.backends = append(conf.backends, c)
-	apply(t, s, conf.config(t))
-	if o := s.Overrides(); len(o) != 1 || !o[0].Idle {
-		t.Errorf("got %+v; want the addition, idle", o)
+	if _, err := s.Reload(t.Context(), conf.config(t), Reload{DryRun: true}); err != nil || !s.Overrides()[0].Added {
+		t.Errorf("a dry run: got %v, %+v; want no change", err, s.Overrides())
 	}
-	if err := s.SetBackend(t.Context(), "pool", c, Settings{Mode: ptr(balancer.Drain)}); err != nil {
+	apply(t, s, conf.config(t))
+	o := s.Overrides()
+	if len(o) != 1 || o[0].Idle || o[0].Added || o[0].Mode != balancer.Drain || o[0].Weight != nil || *o[0].MaxConnections != 9 {
+		t.Errorf("got %+v; want the drain, the 9 connections, and no weight, which is the file's", o)
+	}
+	if got := row(s, c); got.Mode != balancer.Drain || got.Weight != 1 || got.MaxConnections != 9 || got.NeedsProbe {
+		t.Errorf("got %+v; want it in drain with weight 1, and needing no probe", got)
+	}
+	events, _ := s.Events(0)
+	if !slices.ContainsFunc(events, func(e Event) bool {
+		return e.Kind == EventOverride && e.Backend == c && e.Old == "added" && e.New == "file"
+	}) {
+		t.Errorf("got %+v; want an event that tells of it", events)
+	}
+	apply(t, s, without.config(t))
+	if row(s, c) != nil {
+		t.Error("the file dropped it, and it is still there")
+	}
+	if o := s.Overrides(); len(o) != 1 || !o[0].Idle {
+		t.Errorf("got %+v; want the drain kept, and idle", o)
+	}
+}
+
+// A name that a person gave to another address than the file does is the file's too, and
+// so is an address under another name.
+func TestFileTakesOverANameOrAnAddress(t *testing.T) {
+	c := newEcho(t, "127.0.0.1:0").Addr().String()
+	for _, added := range []config.Backend{
+		{Name: "named", Address: addressOf(t, "127.0.0.1:9"), Weight: 1},
+		{Name: "other", Address: addressOf(t, c), Weight: 1},
+	} {
+		s, conf, _, _ := twoBackends(t)
+		if err := s.AddBackend(t.Context(), "pool", added); err != nil {
+			t.Fatal(err)
+		}
+		without := conf
+		conf.backends, conf.more = append(conf.backends, c), `name = "named"`
+		apply(t, s, conf.config(t))
+		if got := row(s, c); len(s.Overrides()) != 0 || len(s.Snapshot().Pools[0].Backends) != 3 || got == nil || got.Name != "named" {
+			t.Errorf("added as %s: got %+v, overrides %+v; want what the file has", added.Name, got, s.Overrides())
+		}
+		apply(t, s, without.config(t))
+		if rows := s.Snapshot().Pools[0].Backends; len(rows) != 2 {
+			t.Errorf("added as %s: got %+v; want what the file has", added.Name, rows)
+		}
+	}
+}
+
+// An override that is set to what is so without it has ended: what the file says next
+// applies.
+func TestOverrideEndsWhereItSaysNothing(t *testing.T) {
+	s, conf, _, b := twoBackends(t)
+	conf.more = "weight = 2\nmax_connections = 50" // of the last backend, b
+	apply(t, s, conf.config(t))
+	set := func(backend string, set Settings) {
+		t.Helper()
+		if err := s.SetBackend(t.Context(), "pool", backend, set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(b, Settings{Weight: ptr(2), MaxConnections: ptr(50), Mode: ptr(balancer.Ready)})
+	if o := s.Overrides(); len(o) != 0 {
+		t.Errorf("set to what they are: got %+v; want no override", o)
+	}
+	set(b, Settings{Weight: ptr(7), MaxConnections: ptr(7), Mode: ptr(balancer.Drain)})
+	set(b, Settings{Weight: ptr(2)})
+	if o := s.Overrides(); len(o) != 1 || o[0].Weight != nil || *o[0].MaxConnections != 7 || o[0].Mode != balancer.Drain {
+		t.Errorf("the weight set back: got %+v; want the others alone", o)
+	}
+	conf.more = "weight = 3\nmax_connections = 60"
+	apply(t, s, conf.config(t))
+	if got := row(s, b); got.Weight != 3 || got.MaxConnections != 7 {
+		t.Errorf("after a reload: got weight %d, %d connections; want the file's 3, and 7", got.Weight, got.MaxConnections)
+	}
+	set(b, Settings{MaxConnections: ptr(60)})
+	set(b, Settings{Mode: ptr(balancer.Ready)})
+	if o := s.Overrides(); len(o) != 0 || row(s, b).MaxConnections != 60 {
+		t.Errorf("all set back: got %+v; want no override", o)
+	}
+
+	c := newEcho(t, "127.0.0.1:0").Addr().String()
+	added := backendAt(t, c)
+	added.Weight = 5
+	if err := s.AddBackend(t.Context(), "pool", added); err != nil {
 		t.Fatal(err)
 	}
-	if o := s.Overrides(); len(o) != 1 || o[0].Idle || row(s, c).Mode != balancer.Drain {
-		t.Errorf("got %+v, mode %v; want a drain that is not idle", o, row(s, c).Mode)
-	}
-	changes, err := s.Reload(t.Context(), conf.config(t), Reload{ResetOverrides: true})
-	if err != nil || len(changes) != 1 || !strings.HasSuffix(changes[0].String(), `.mode: "drain" -> "ready"`) || row(s, c).Mode != balancer.Ready {
-		t.Errorf("reset: got %v, %v, mode %v; want the mode changed, and told", changes, err, row(s, c).Mode)
+	set(c, Settings{Weight: ptr(6)})
+	set(c, Settings{Weight: ptr(5)})
+	if o := s.Overrides(); len(o) != 1 || o[0].Weight != nil || !o[0].Added || row(s, c).Weight != 5 {
+		t.Errorf("of one that was added: got %+v; want the addition alone", o)
 	}
 }
 

@@ -93,6 +93,8 @@ func (s *Server) recall() error {
 		s.keepAside(path, err)
 		return nil
 	}
+	saved := o
+	o, taken := o.yield(s.file)
 	if err := validTogether(o.over(s.file)); err != nil {
 		// The file has changed meanwhile. Modes and weights are good with any file.
 		s.keepAside(path, fmt.Errorf("backends that were added or removed do not go with the configuration: %w", err))
@@ -101,9 +103,10 @@ func (s *Server) recall() error {
 	}
 	s.overrides = o
 	if len(data) > 0 {
-		s.saved = o
+		s.saved = saved
 	}
 	s.log.Info().Str("file", path).Int("overrides", len(o.rows)).Msg("overrides recalled")
+	s.tellTaken(taken)
 	return nil
 }
 
