@@ -6,7 +6,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/limeload/limeload/pkg/admin"
@@ -29,8 +29,9 @@ type process struct {
 	disk  *disk.Disk    // where that reads
 	done  chan struct{} // closed when it has ended
 
-	due       chan string // sources of reloads that nobody waits for
-	reloading sync.Mutex  // held from reading the file to applying it
+	due     chan string   // sources of reloads that nobody waits for
+	reading atomic.Uint64 // how often reading the file for a reload has begun
+	reloads underWay      // that the service manager knows of
 
 	manager     *systemd.Notifier    // of the service; nil without one
 	adminSocket string               // path of the admin API's unix socket; empty if it has none

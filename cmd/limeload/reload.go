@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"sync"
 
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/server"
+	"github.com/limeload/limeload/pkg/systemd"
 	"github.com/limeload/limeload/pkg/watch"
 )
 
@@ -32,10 +34,8 @@ func (p *process) reloadWhenDue() {
 	}
 }
 
-// reload applies the configuration as it is now, or tells every problem of it. One
-// reload at a time reads the file and applies it: what was read first must not be
-// applied last. What a file system keeps waiting gives up, so that the next one has its
-// turn.
+// reload applies the configuration as it is now, or tells every problem of it. One that a
+// file system keeps waiting holds up no other.
 func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change, error) {
 	select {
 	case <-p.Started():
@@ -43,19 +43,10 @@ func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change,
 		return nil, server.ErrClosed
 	}
 	if !r.DryRun {
-		p.reloading.Lock()
-		defer p.reloading.Unlock()
-		p.manager.Reloading()
-		defer p.manager.Ready()
+		p.reloads.begin(p.manager)
+		defer p.reloads.end(p.manager)
 	}
-	cfg, err := p.load(ctx, p.disk)
-	if err == nil {
-		err = p.permits(cfg)
-	}
-	var changes []config.Change
-	if err == nil {
-		changes, err = p.Reload(ctx, cfg, r)
-	}
+	changes, err := p.readAndApply(ctx, r)
 	if errors.Is(err, server.ErrClosed) { // which says nothing of the file
 		p.log.Info().Str("source", r.Source).Msg("not reloaded: stopping")
 		return nil, err
@@ -71,6 +62,47 @@ func (p *process) reload(ctx context.Context, r server.Reload) ([]config.Change,
 		}
 	}
 	return changes, err
+}
+
+// readAndApply reads the file and applies it. What was read first is not to be applied last:
+// where another reload, which began to read later, was quicker, the file is read again.
+func (p *process) readAndApply(ctx context.Context, r server.Reload) ([]config.Change, error) {
+	for {
+		r.Order = p.reading.Add(1)
+		cfg, err := p.load(ctx, p.disk)
+		if err == nil {
+			err = p.permits(cfg)
+		}
+		if err != nil {
+			return nil, err
+		}
+		changes, err := p.Reload(ctx, cfg, r)
+		if !errors.Is(err, server.ErrOvertaken) {
+			return changes, err
+		}
+	}
+}
+
+// underWay counts the reloads under way: to the service manager several are one.
+type underWay struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (u *underWay) begin(manager *systemd.Notifier) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.n++; u.n == 1 {
+		manager.Reloading()
+	}
+}
+
+func (u *underWay) end(manager *systemd.Notifier) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.n--; u.n == 0 {
+		manager.Ready()
+	}
 }
 
 // watched begins to watch the file, if that is wanted; else the answer is nil.

@@ -9,8 +9,9 @@
 //	  └─ none for Patience, or ctx ends ──> an error; the goroutine is left behind
 //
 // One that is left behind keeps a thread of the process until the file system lets go of
-// it. So nobody asks a second time about a path where one is: they wait for the first, as
-// long as Patience, and who asks again every second does not take a thread each time.
+// it, which may be never, although another file has the path by now. So some may be left
+// behind at a path, and then one more every few minutes: who asks again every second does
+// not take a thread each time, and who has mended it is not kept from asking.
 package disk
 
 import (
@@ -26,6 +27,15 @@ import (
 // than a disk that has to spin up, and shorter than a person waits for an answer.
 const Patience = 10 * time.Second
 
+const (
+	// mostLeft is how many goroutines are left behind at a path before others have to wait
+	// for one of them.
+	mostLeft = 4
+	// oneMoreAfter is how long they wait at most: even if the system never lets go of any,
+	// the process has threads for two months (runtime/debug.SetMaxThreads).
+	oneMoreAfter = 10 * time.Minute
+)
+
 // piece is how much is read at a time, in bytes: a slow network brings one within Patience.
 const piece = 256 << 10
 
@@ -35,7 +45,14 @@ type Disk struct {
 	Patience time.Duration
 
 	mu   sync.Mutex
-	left map[string]chan struct{} // goroutines left behind, by path; closed when it returns
+	left map[string]*leftBehind // by path
+}
+
+// leftBehind are the goroutines at a path that nobody waits for any more.
+type leftBehind struct {
+	n       int
+	last    time.Time     // when one was left
+	returns chan struct{} // closed when one of them returns
 }
 
 // Read answers what is in a file, of at most max bytes. The error is that of the system, or
@@ -88,9 +105,10 @@ func ask[T any](ctx context.Context, d *Disk, path string, do func(alive func())
 	if err := d.awaitEarlier(ctx, path); err != nil {
 		return none, err
 	}
-	answered, life, returned := make(chan answer[T], 1), make(chan struct{}, 1), make(chan struct{})
+	answered, life := make(chan answer[T], 1), make(chan struct{}, 1)
+	here := &asker{}
 	go func() {
-		defer d.back(path, returned)
+		defer d.back(path, here)
 		v, err := do(func() {
 			select {
 			case life <- struct{}{}:
@@ -108,33 +126,43 @@ func ask[T any](ctx context.Context, d *Disk, path string, do func(alive func())
 		case <-life:
 			silence.Reset(d.patience())
 		case <-silence.C:
-			d.leave(path, returned)
+			d.leave(path, here)
 			return none, d.silent(path)
 		case <-ctx.Done():
-			d.leave(path, returned)
+			d.leave(path, here)
 			return none, fmt.Errorf("read %s: %w", path, ctx.Err())
 		}
 	}
 }
 
-// awaitEarlier waits until no goroutine is left behind at a path.
+// awaitEarlier waits until not too many goroutines are left behind at a path.
 func (d *Disk) awaitEarlier(ctx context.Context, path string) error {
-	d.mu.Lock()
-	earlier := d.left[path]
-	d.mu.Unlock()
-	if earlier == nil {
-		return nil
-	}
 	silence := time.NewTimer(d.patience())
 	defer silence.Stop()
-	select {
-	case <-earlier:
-		return nil
-	case <-silence.C:
-		return d.silent(path)
-	case <-ctx.Done():
-		return fmt.Errorf("read %s: %w", path, ctx.Err())
+	for {
+		returns := d.crowdAt(path)
+		if returns == nil {
+			return nil
+		}
+		select {
+		case <-returns:
+		case <-silence.C:
+			return d.silent(path)
+		case <-ctx.Done():
+			return fmt.Errorf("read %s: %w", path, ctx.Err())
+		}
 	}
+}
+
+// crowdAt is nil if one more may ask about a path, or else closed when one returns.
+func (d *Disk) crowdAt(path string) chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.left[path]
+	if l == nil || l.n < mostLeft || time.Since(l.last) >= oneMoreAfter {
+		return nil
+	}
+	return l.returns
 }
 
 func (d *Disk) silent(path string) error {
@@ -148,27 +176,42 @@ func (d *Disk) patience() time.Duration {
 	return Patience
 }
 
+// asker is one goroutine; guarded by mu.
+type asker struct{ returned, left bool }
+
 // leave notes a goroutine that is left behind, unless it has returned by now.
-func (d *Disk) leave(path string, returned chan struct{}) {
+func (d *Disk) leave(path string, a *asker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	select {
-	case <-returned:
+	if a.returned {
 		return
-	default:
 	}
-	if d.left == nil {
-		d.left = map[string]chan struct{}{}
+	a.left = true
+	l := d.left[path]
+	if l == nil {
+		if d.left == nil {
+			d.left = map[string]*leftBehind{}
+		}
+		l = &leftBehind{returns: make(chan struct{})}
+		d.left[path] = l
 	}
-	d.left[path] = returned
+	l.n++
+	l.last = time.Now()
 }
 
 // back notes that a goroutine has returned.
-func (d *Disk) back(path string, returned chan struct{}) {
+func (d *Disk) back(path string, a *asker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	close(returned)
-	if d.left[path] == returned {
-		delete(d.left, path)
+	a.returned = true
+	if !a.left {
+		return
 	}
+	l := d.left[path]
+	close(l.returns)
+	if l.n--; l.n == 0 {
+		delete(d.left, path)
+		return
+	}
+	l.returns = make(chan struct{})
 }

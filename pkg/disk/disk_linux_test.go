@@ -24,7 +24,7 @@ func silent(t *testing.T) (path string, answer func(content string)) {
 		t.Fatal(err)
 	}
 	return path, func(content string) {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		f, err := os.OpenFile(path, os.O_WRONLY, 0) // which waits for a reader
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,24 +69,26 @@ func TestSilentFileSystem(t *testing.T) {
 	d := Disk{Patience: 20 * time.Millisecond}
 	path, answer := silent(t)
 	want := "read " + path + ": the file system has not answered for 20ms"
-	for range 3 { // the first leaves a goroutine behind, and the others wait for that
+	for range 3 * mostLeft { // the first leave goroutines behind, and the others wait for those
 		if _, err := d.Read(t.Context(), path, 99); err == nil || err.Error() != want {
 			t.Fatalf("got %v; want %s", err, want)
 		}
+	}
+	if n := d.leftAt(path); n != mostLeft {
+		t.Errorf("got %d goroutines left behind; want %d", n, mostLeft)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := d.Read(ctx, path, 99); !errors.Is(err, context.Canceled) {
 		t.Errorf("for nobody: got %v; want %v", err, context.Canceled)
 	}
-	if len(d.left) != 1 {
-		t.Errorf("got %d goroutines left behind; want 1", len(d.left))
-	}
 	d.mu.Lock()
-	left := d.left[path]
+	d.left[path].last = time.Now().Add(-oneMoreAfter)
 	d.mu.Unlock()
-	answer("too late")
-	<-left
+	if _, err := d.Read(t.Context(), path, 99); err == nil || d.leftAt(path) != mostLeft+1 {
+		t.Errorf("after a while: got %v, %d left behind; want one more", err, d.leftAt(path))
+	}
+	d.release(t, path)
 	read := make(chan string)
 	d.Patience = time.Minute
 	go func() {
@@ -102,18 +104,60 @@ func TestSilentFileSystem(t *testing.T) {
 	}
 }
 
-// Who does not want to know any more does not wait, and one that is left so is waited for.
+// A path that another file has by now can be read, although whoever asked about the one
+// before never comes back.
+func TestPathOfASilentFileIsFree(t *testing.T) {
+	d := Disk{Patience: 20 * time.Millisecond}
+	path, _ := silent(t)
+	if _, err := d.Read(t.Context(), path, 99); err == nil {
+		t.Fatal("got no error; want that nobody answers")
+	}
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("lime"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.Patience = time.Minute
+	if b, err := d.Read(t.Context(), path, 99); err != nil || string(b) != "lime" {
+		t.Errorf("got %q, %v; want what is there now", b, err)
+	}
+	if err := os.Rename(path+".old", path); err != nil {
+		t.Fatal(err)
+	}
+	d.release(t, path)
+}
+
+// Who does not want to know any more does not wait.
 func TestReadUntilContextEnds(t *testing.T) {
 	var d Disk
-	path, answer := silent(t)
+	path, _ := silent(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if _, err := d.Read(ctx, path, 99); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v; want %v", err, context.DeadlineExceeded)
 	}
+	d.release(t, path)
+}
+
+// release has all return that are left behind at a named pipe.
+func (d *Disk) release(t *testing.T, path string) {
+	t.Helper()
+	for ; d.leftAt(path) > 0; time.Sleep(time.Millisecond) {
+		f, err := os.OpenFile(path, os.O_RDWR, 0) // which waits for nobody
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+}
+
+// leftAt is how many are left behind at a path.
+func (d *Disk) leftAt(path string) int {
 	d.mu.Lock()
-	left := d.left[path]
-	d.mu.Unlock()
-	answer("too late")
-	<-left
+	defer d.mu.Unlock()
+	if l := d.left[path]; l != nil {
+		return l.n
+	}
+	return 0
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -223,5 +224,28 @@ func TestFilesAreNoPipes(t *testing.T) {
 				t.Errorf("Apply: got %v; want that it is a named pipe", err)
 			}
 		})
+	}
+}
+
+// A configuration that was read first is not applied last.
+func TestReloadIsNotOvertaken(t *testing.T) {
+	s, conf, a, _ := twoBackends(t)
+	early := conf.config(t)
+	conf.backends = []string{a}
+	late := conf.config(t)
+	if _, err := s.Reload(t.Context(), late, Reload{Order: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reload(t.Context(), early, Reload{Order: 1}); !errors.Is(err, ErrOvertaken) {
+		t.Errorf("what was read earlier: got %v; want %v", err, ErrOvertaken)
+	}
+	if n := len(s.Snapshot().Pools[0].Backends); n != 1 {
+		t.Errorf("got %d backends; want the one of what was read later", n)
+	}
+	if changes, err := s.Reload(t.Context(), early, Reload{Order: 1, DryRun: true}); err != nil || len(changes) == 0 {
+		t.Errorf("a dry run of it: got %v, %v; want what it would change", changes, err)
+	}
+	if _, err := s.Reload(t.Context(), early, Reload{Order: 3}); err != nil {
+		t.Error(err)
 	}
 }

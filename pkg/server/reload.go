@@ -16,6 +16,12 @@ type Reload struct {
 	// the program itself.
 	Source string
 
+	// Order is when the configuration was read, as a number that grows from one reading
+	// to the next; 0 where nobody else may be applying another one meanwhile. What was
+	// read before a configuration that has been applied is not applied after it: that is
+	// ErrOvertaken.
+	Order uint64
+
 	// DryRun only answers what would change. New addresses are not bound, so that
 	// an address which another process holds does not show.
 	DryRun bool
@@ -23,6 +29,10 @@ type Reload struct {
 	// ResetOverrides goes back to what the configuration says in the same step.
 	ResetOverrides bool
 }
+
+// ErrOvertaken is the error of a Reload whose configuration was read before the one that
+// runs. Nothing was changed.
+var ErrOvertaken = errors.New("a configuration that was read later runs already")
 
 // Apply is Reload that keeps the overrides.
 func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change, error) {
@@ -40,7 +50,7 @@ func (s *Server) Apply(ctx context.Context, cfg *config.Config) ([]config.Change
 // one as they did over the old one. The answer lists the differences, those without
 // effect too, and says of each what it waits for.
 //
-// The error is ErrClosed; or that of ctx, before the start; or config.Problems, where cfg and the overrides do not go
+// The error is ErrClosed or ErrOvertaken; or that of ctx, before the start; or config.Problems, where cfg and the overrides do not go
 // together; or that of an address that cannot be bound. Only with ErrIncomplete was
 // something changed, and the differences are answered as well.
 func (s *Server) Reload(ctx context.Context, cfg *config.Config, r Reload) (changes []config.Change, err error) {
@@ -61,6 +71,9 @@ func (s *Server) reload(cfg *config.Config, r Reload, k *known, began time.Time)
 	if s.stopping.Load() {
 		return nil, ErrClosed
 	}
+	if r.Order != 0 && r.Order < s.order && !r.DryRun {
+		return nil, ErrOvertaken
+	}
 	old, was := s.state.Load(), s.overrides
 	next, err := s.plan(old.cfg, cfg, r.ResetOverrides)
 	if err != nil || r.DryRun {
@@ -70,6 +83,7 @@ func (s *Server) reload(cfg *config.Config, r Reload, k *known, began time.Time)
 	if err = s.adopt(old, next); err != nil && !errors.Is(err, ErrIncomplete) {
 		return nil, err
 	}
+	s.order = max(s.order, r.Order)
 	for _, c := range next.changes {
 		s.logChange(c)
 	}

@@ -38,6 +38,7 @@ type Server struct {
 
 	applying  sync.Mutex     // held for a change of configuration; guards these
 	file      *config.Config // without overrides
+	order     uint64         // when that was read: Reload.Order
 	overrides *overrides
 	saved     *overrides // as the state file has them; nil without one
 
