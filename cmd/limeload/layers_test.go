@@ -61,7 +61,7 @@ var layers = []layer{
 	{"pkg/standing", "balancer healthcheck", ""},
 
 	{"pkg/logqueue", "", ""},
-	{"pkg/watch", "", "github.com/fsnotify/fsnotify"},
+	{"pkg/watch", "pkg/disk", "github.com/fsnotify/fsnotify"},
 	{"pkg/systemd", "", "golang.org/x/sys"},
 	{"pkg/confine", "", "golang.org/x/sys github.com/landlock-lsm/go-landlock kernel.org/pub/linux/libs/security/libcap/psx"},
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/server"
@@ -138,7 +139,10 @@ func (p *process) follow(f *watch.File) (stop func()) {
 	}()
 	return func() {
 		cancel()
-		<-ended
-		f.Close()
+		select {
+		case <-ended:
+			f.Close()
+		case <-time.After(time.Second): // a directory of a file system that does not answer
+		}
 	}
 }

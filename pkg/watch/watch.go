@@ -5,12 +5,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/limeload/limeload/pkg/disk"
 )
 
 const (
@@ -20,6 +19,9 @@ const (
 
 	// recheck is how often the file is looked at without a reason.
 	recheck = 10 * time.Second
+
+	// maxSize bounds what is read of the file, in bytes.
+	maxSize = 64 << 20
 )
 
 // File watches one file. Take it from Open.
@@ -28,6 +30,7 @@ type File struct {
 	notify  *fsnotify.Watcher
 	way     way
 	content content // that was seen last
+	disk    disk.Disk
 
 	quiet, recheck time.Duration // as above, but for tests
 }
@@ -51,7 +54,7 @@ func Open(path string) (*File, error) {
 	}
 	f := &File{path: abs, notify: notify, quiet: quiet, recheck: recheck}
 	if err = f.follow(); err == nil {
-		f.content, err = read(abs)
+		f.content, err = f.read(context.Background())
 	}
 	if err != nil {
 		notify.Close()
@@ -83,7 +86,7 @@ func (f *File) Run(ctx context.Context, changed func()) {
 			look.Reset(f.quiet)
 		case <-look.C:
 			look.Reset(f.recheck)
-			if f.look() {
+			if f.look(ctx) {
 				changed()
 			}
 		}
@@ -91,9 +94,9 @@ func (f *File) Run(ctx context.Context, changed func()) {
 }
 
 // look reports whether the file has another content than when it was seen last.
-func (f *File) look() bool {
+func (f *File) look(ctx context.Context) bool {
 	f.follow() // what cannot be watched is looked at again anyway
-	now, err := read(f.path)
+	now, err := f.read(ctx)
 	if err != nil || now == f.content {
 		return false
 	}
@@ -120,18 +123,11 @@ func (f *File) follow() error {
 // errEmpty is a file that somebody has only begun to write.
 var errEmpty = errors.New("empty")
 
-// read answers what is in a file.
-func read(path string) (c content, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return c, err
+// read answers what is in the file.
+func (f *File) read(ctx context.Context) (content, error) {
+	b, err := f.disk.Read(ctx, f.path, maxSize)
+	if err == nil && len(b) == 0 {
+		err = fmt.Errorf("%s: %w", f.path, errEmpty)
 	}
-	defer f.Close()
-	sum := sha256.New()
-	n, err := io.Copy(sum, f)
-	if err == nil && n == 0 {
-		err = fmt.Errorf("%s: %w", path, errEmpty)
-	}
-	sum.Sum(c[:0])
-	return c, err
+	return sha256.Sum256(b), err
 }

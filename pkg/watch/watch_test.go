@@ -23,7 +23,7 @@ type rig struct {
 }
 
 // watching starts a rig on a file that prepare has made in dir.
-func watching(t *testing.T, recheck time.Duration, prepare func(dir string) (path string)) *rig {
+func watching(t *testing.T, recheck time.Duration, prepare func(dir string) (path string), more ...func(*File)) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), seen: make(chan string, 100)}
 	r.path = prepare(r.dir)
@@ -32,6 +32,9 @@ func watching(t *testing.T, recheck time.Duration, prepare func(dir string) (pat
 		t.Fatal(err)
 	}
 	f.quiet, f.recheck = 50*time.Millisecond, recheck
+	for _, set := range more {
+		set(f)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
