@@ -21,7 +21,7 @@ func explainArguments(c *cobra.Command) {
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		if check(c, args) == nil {
-			return nil
+			return missingFlags(c)
 		}
 		return Argument(c, args)
 	}

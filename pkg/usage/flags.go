@@ -86,3 +86,18 @@ func unknownFlag(c *cobra.Command, e *pflag.NotExistError) error {
 	}
 	return fmt.Errorf("unknown flag %s%s", name, help)
 }
+
+// missingFlags is the error of the flags that c must have been given, and was not.
+func missingFlags(c *cobra.Command) error {
+	var missing []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, required := f.Annotations[cobra.BashCompOneRequiredFlag]; required && !f.Changed {
+			what, _ := pflag.UnquoteUsage(f)
+			missing = append(missing, fmt.Sprintf("--%s %s", f.Name, strings.ToUpper(what)))
+		}
+	})
+	if missing == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: want %s", c.Name(), strings.Join(missing, " and "))
+}

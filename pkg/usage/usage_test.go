@@ -19,7 +19,10 @@ func tool() *cobra.Command {
 	f.Float64("rate", 0, "operations a `second`")
 	f.Bool("force", false, "now")
 	f.String("name", "", "a `name`")
-	root.AddCommand(work)
+	ask := &cobra.Command{Use: "ask", Args: cobra.NoArgs, RunE: nothing}
+	ask.Flags().String("client", "", "an `address`")
+	ask.MarkFlagRequired("client")
+	root.AddCommand(work, ask)
 	Explain(root)
 	return root
 }
@@ -46,6 +49,8 @@ func TestExplain(t *testing.T) {
 		{[]string{"work", "--=3"}, `work: "--=3" is no flag; want one such as --help`},
 		{[]string{"work"}, `work: got nothing; want tool work NAME`},
 		{[]string{"wrok"}, `unknown command "wrok" for "tool"; did you mean "work"?`},
+		{[]string{"ask"}, `ask: want --client ADDRESS`},
+		{[]string{"ask", "--client", "a"}, ""},
 		{[]string{"--verbose"}, `unknown flag --verbose; want one of --help`},
 		{[]string{"work", "a"}, ""},
 	} {
