@@ -220,8 +220,10 @@ func TestFilesAreNoPipes(t *testing.T) {
 				t.Fatal(err)
 			}
 			conf.more = c.more(pipe)
-			if _, err := s.Apply(t.Context(), conf.config(t)); err == nil || !strings.Contains(err.Error(), "is a named pipe; want a file") {
-				t.Errorf("Apply: got %v; want that it is a named pipe", err)
+			for _, dry := range []bool{true, false} {
+				if _, err := s.Reload(t.Context(), conf.config(t), Reload{DryRun: dry}); err == nil || !strings.Contains(err.Error(), "is a named pipe; want a file") {
+					t.Errorf("dry run %v: got %v; want that it is a named pipe", dry, err)
+				}
 			}
 		})
 	}

@@ -22,8 +22,9 @@ type Reload struct {
 	// ErrOvertaken.
 	Order uint64
 
-	// DryRun only answers what would change. New addresses are not bound, so that
-	// an address which another process holds does not show.
+	// DryRun only answers what would change, or the problems of the configuration and of the
+	// files that it names. New addresses are not bound, so that an address which another
+	// process holds does not show.
 	DryRun bool
 
 	// ResetOverrides goes back to what the configuration says in the same step.
@@ -76,6 +77,9 @@ func (s *Server) reload(cfg *config.Config, r Reload, k *known, began time.Time)
 	}
 	old, was := s.state.Load(), s.overrides
 	next, err := s.plan(old.cfg, cfg, r.ResetOverrides)
+	if err == nil && r.DryRun {
+		err = s.filesFor(old, next.effective, k)
+	}
 	if err != nil || r.DryRun {
 		return next.changes, err
 	}
