@@ -55,7 +55,7 @@ type leftBehind struct {
 	returns chan struct{} // closed when one of them returns
 }
 
-// Read answers what is in a file, of at most max bytes. The error is that of the system, or
+// Read answers what is in a file, of at most max bytes (below 1 << 62). The error is that of the system, or
 // of ctx, or that of a file system that does not answer.
 func (d *Disk) Read(ctx context.Context, path string, max int64) ([]byte, error) {
 	return ask(ctx, d, path, func(alive func()) ([]byte, error) { return read(path, max, alive) })
@@ -126,6 +126,14 @@ func ask[T any](ctx context.Context, d *Disk, path string, do func(alive func())
 		case <-life:
 			silence.Reset(d.patience())
 		case <-silence.C:
+			select {
+			case a := <-answered: // it was this process that did not run
+				return a.value, a.err
+			case <-life:
+				silence.Reset(d.patience())
+				continue
+			default:
+			}
 			d.leave(path, here)
 			return none, d.silent(path)
 		case <-ctx.Done():
