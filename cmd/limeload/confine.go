@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/limeload/limeload/pkg/config"
 	"github.com/limeload/limeload/pkg/confine"
+	"github.com/limeload/limeload/pkg/disk"
 )
 
 // confine gives up what is not needed once every listener is bound: first other files,
@@ -216,11 +218,19 @@ func surroundings(path string) (dirs []string) {
 
 // permits tells which files of a new configuration the process cannot reach any more.
 // The error is of type config.Problems.
-func (p *process) permits(c *config.Config) error {
+func (p *process) permits(ctx context.Context, c *config.Config) error {
+	if p.confined == nil {
+		return nil
+	}
 	var wrong config.Problems
 	paths := c.Paths()
 	for _, all := range [][]string{paths.Read, paths.Run, paths.Change} {
 		for _, path := range all {
+			// Permits follows links, and would wait for as long as the file system does.
+			if _, err := p.disk.Stat(ctx, path); errors.Is(err, disk.ErrSilent) {
+				wrong = append(wrong, config.Problem{Path: "process.landlock", Text: err.Error()})
+				continue
+			}
 			if err := p.confined.Permits(path); err != nil {
 				wrong = append(wrong, config.Problem{Path: "process.landlock", Text: err.Error() + "; that needs a restart"})
 			}

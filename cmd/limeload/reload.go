@@ -72,7 +72,7 @@ func (p *process) readAndApply(ctx context.Context, r server.Reload) ([]config.C
 		r.Order = p.reading.Add(1)
 		cfg, err := p.load(ctx, p.disk)
 		if err == nil {
-			err = p.permits(cfg)
+			err = p.permits(ctx, cfg)
 		}
 		if err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +27,9 @@ import (
 // Patience is how long a file system may be silent where Disk says nothing else: longer
 // than a disk that has to spin up, and shorter than a person waits for an answer.
 const Patience = 10 * time.Second
+
+// ErrSilent is the error of a file system that does not answer.
+var ErrSilent = errors.New("the file system has not answered")
 
 const (
 	// mostLeft is how many goroutines are left behind at a path before others have to wait
@@ -56,7 +60,7 @@ type leftBehind struct {
 }
 
 // Read answers what is in a file, of at most max bytes (below 1 << 62). The error is that of the system, or
-// of ctx, or that of a file system that does not answer.
+// of ctx, or ErrSilent.
 func (d *Disk) Read(ctx context.Context, path string, max int64) ([]byte, error) {
 	return ask(ctx, d, path, func(alive func()) ([]byte, error) { return read(path, max, alive) })
 }
@@ -174,7 +178,7 @@ func (d *Disk) crowdAt(path string) chan struct{} {
 }
 
 func (d *Disk) silent(path string) error {
-	return fmt.Errorf("read %s: the file system has not answered for %v", path, d.patience())
+	return fmt.Errorf("read %s: %w for %v", path, ErrSilent, d.patience())
 }
 
 func (d *Disk) patience() time.Duration {
