@@ -78,8 +78,8 @@ func dropFor(conn net.Conn, d time.Duration) bool {
 		case err == nil:
 		case err == io.EOF: // it may still break
 			broken := false
-			awaitPeer(conn, func(seen peerState) bool {
-				broken = seen.broken
+			awaitPeer(conn, func(peek func() peerState) bool {
+				broken = peek().broken
 				return broken
 			})
 			return !broken

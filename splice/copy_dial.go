@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -57,6 +58,11 @@ func (p *copyPair) leave(gone clientGone) {
 func (p *copyPair) connectAny(watch *clientWatch) (net.Conn, Endpoint, time.Duration, error) {
 	var last, failed error
 	for {
+		// The watch may not have come to run: a client that left while it waited, for a
+		// permit or what Dial said, is to take no place of a backend.
+		if watch.look(); p.dialing.Err() != nil {
+			return nil, Endpoint{}, 0, context.Cause(p.dialing)
+		}
 		ep, err := p.ask(last)
 		if wait, ok := err.(Wait); ok {
 			p.sleep(time.Duration(wait), watch, failed != nil)
@@ -143,37 +149,48 @@ func dialEndpoint(ctx context.Context, ep Endpoint) (net.Conn, error) {
 // clientWatch looks at a client without reading from it, while its session dials.
 type clientWatch struct {
 	client     net.Conn
+	gone       context.CancelCauseFunc
 	halfClosed atomic.Bool   // it has sent bytes and ended
 	ended      chan struct{} // closed when halfClosed is set
 	stopped    chan struct{}
+
+	looking sync.Mutex // from a look until gone was called: who sees a reset takes it from the socket
 }
 
 // watchClient starts a watch that calls gone, with a clientGone, when the client
 // has reset its connection, or has ended without sending anything.
 func watchClient(client net.Conn, gone context.CancelCauseFunc) *clientWatch {
-	w := &clientWatch{client: client, ended: make(chan struct{}), stopped: make(chan struct{})}
-	go w.run(gone)
+	w := &clientWatch{client: client, gone: gone, ended: make(chan struct{}), stopped: make(chan struct{})}
+	go w.run()
 	return w
 }
 
-func (w *clientWatch) run(gone context.CancelCauseFunc) {
+func (w *clientWatch) run() {
 	defer close(w.stopped)
-	awaitPeer(w.client, func(s peerState) bool {
-		switch {
-		case s.broken:
-			gone(clientGone{ReasonClientReset, s.err})
-		case s.ended && s.unread:
-			if !w.halfClosed.Swap(true) { // and may still reset
-				close(w.ended)
-			}
-			return false
-		case s.ended:
-			gone(clientGone{ReasonClientClosed, nil})
-		default:
-			return false
+	awaitPeer(w.client, w.judge)
+}
+
+// look does at once what the watch does when it comes to run.
+func (w *clientWatch) look() { lookAtPeer(w.client, w.judge) }
+
+// judge acts on what peek sees, and reports whether there is nothing more to wait for.
+func (w *clientWatch) judge(peek func() peerState) (over bool) {
+	w.looking.Lock()
+	defer w.looking.Unlock()
+	switch s := peek(); {
+	case s.broken:
+		w.gone(clientGone{ReasonClientReset, s.err})
+	case s.ended && s.unread:
+		if !w.halfClosed.Swap(true) { // and may still reset
+			close(w.ended)
 		}
-		return true
-	})
+		return false
+	case s.ended:
+		w.gone(clientGone{ReasonClientClosed, nil})
+	default:
+		return false
+	}
+	return true
 }
 
 // stop ends the watch and leaves the client ready to be read.

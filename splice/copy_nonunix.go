@@ -19,4 +19,7 @@ func writable(net.Conn) bool { return false }
 func setBacklog(net.Listener, int) error { return nil }
 
 // awaitPeer sees nothing: a client that leaves during a dial is met after it.
-func awaitPeer(net.Conn, func(peerState) bool) {}
+func awaitPeer(net.Conn, func(func() peerState) bool) {}
+
+// lookAtPeer sees nothing either.
+func lookAtPeer(net.Conn, func(func() peerState) bool) {}

@@ -89,7 +89,8 @@ func (p *copyPair) flowOver(f *copyFlow) bool {
 // watchBroken waits for the reset of a side from which nobody reads any more, until
 // broke or flowOver interrupt it.
 func (p *copyPair) watchBroken(s *copySide) {
-	awaitPeer(s.Conn, func(seen peerState) bool {
+	awaitPeer(s.Conn, func(peek func() peerState) bool {
+		seen := peek()
 		if seen.broken {
 			p.broke(s, seen.err)
 		}

@@ -28,10 +28,10 @@ func setBacklog(socket net.Listener, backlog int) error {
 	return control(socket, func(fd int) error { return unix.Listen(fd, backlog) })
 }
 
-// awaitPeer calls done with what can be seen of conn's peer, now and whenever that
-// changes, until done answers true or conn's read deadline passes. It answers at
-// once for a connection that is not a socket's.
-func awaitPeer(conn net.Conn, done func(peerState) bool) {
+// awaitPeer calls done with a look at conn's peer, now and whenever there may be
+// something new to see, until done answers true or conn's read deadline passes. It
+// answers at once for a connection that is not a socket's.
+func awaitPeer(conn net.Conn, done func(peek func() peerState) bool) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return
@@ -40,7 +40,16 @@ func awaitPeer(conn net.Conn, done func(peerState) bool) {
 	if err != nil {
 		return
 	}
-	raw.Read(func(fd uintptr) bool { return done(peek(int(fd))) })
+	raw.Read(func(fd uintptr) bool { return done(func() peerState { return peek(int(fd)) }) })
+}
+
+// lookAtPeer calls done once, at once, also while awaitPeer waits; not at all for a
+// connection that is not a socket's.
+func lookAtPeer(conn net.Conn, done func(peek func() peerState) bool) {
+	control(conn, func(fd int) error {
+		done(func() peerState { return peek(fd) })
+		return nil
+	})
 }
 
 // peek looks at a socket's peer. A reset is seen by the error that is pending, even

@@ -31,6 +31,7 @@ var dialTests = []test{
 	{"client leaves/by a reset behind bytes, which cancels the dial", suite.leaveResetBytes},
 	{"client leaves/during a Wait, with nothing sent", suite.leaveWaitEnd},
 	{"client leaves/during a Wait, by a reset", suite.leaveWaitReset},
+	{"client leaves/at the end of a Wait, after which nothing is dialed", suite.leaveWaitOver},
 	{"client leaves/with bytes sent, which are for the attempt under way", suite.halfClosedConnects},
 	{"client leaves/with bytes sent, after which nothing is tried again", suite.halfClosedFails},
 	{"client leaves/with bytes sent, in a Wait before the first attempt, which is still made", suite.halfClosedQueued},

@@ -14,6 +14,8 @@ import (
 var gateTests = []test{
 	{"the limit is never overshot, and everyone is served in the end", suite.gateNeverOvershot},
 	{"a client beyond the limit is served when a session has ended", suite.gateQueue},
+	{"a client beyond the limit that leaves/by its end, is not dialed for", suite.gateLeftEnd},
+	{"a client beyond the limit that leaves/by a reset, is not dialed for", suite.gateLeftReset},
 	{"listeners may share a gate", suite.gateShared},
 	{"a listener may have several gates", suite.gateSeveral},
 	{"a raised limit lets waiting clients in", suite.gateRaised},
@@ -96,6 +98,36 @@ func (s suite) gateQueue(t *testing.T) {
 	server, session = r.connected()
 	want(t, server, "still here")
 	finish(t, queued, server, session)
+}
+
+func (s suite) gateLeftEnd(t *testing.T) {
+	s.gateLeft(t, splice.ReasonClientClosed, func(c stream) {
+		end(t, c)
+		flushed(t, c)
+		c.Close()
+	})
+}
+
+// gateLeft has clients leave, some of them, while they wait for a permit; leave returns
+// when the system knows of it. One loop takes them in the order in which they came.
+func (s suite) gateLeft(t *testing.T, reason splice.Reason, leave func(stream)) {
+	r := s.gated(t, splice.Options{Threads: 1}, splice.NewGate(1))
+	client, server, session := r.connect()
+	const clients = 20
+	for range clients {
+		leave(r.client())
+	}
+	stays := r.client()
+	finish(t, client, server, session)
+	for range clients {
+		left := r.session()
+		left.wantEnd(t, reason)
+		if n := left.dials(); n != 0 {
+			t.Errorf("Dial was called %d times for a client that had left; want not at all", n)
+		}
+	}
+	server, session = r.connected()
+	finish(t, stays, server, session)
 }
 
 func (s suite) gateShared(t *testing.T) {

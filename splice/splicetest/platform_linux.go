@@ -2,10 +2,14 @@ package splicetest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +45,50 @@ func flushed(t testing.TB, s stream) {
 		})
 		return left == 0
 	})
+}
+
+// resetArrived resets s, and waits until the other end of it, in this system too, is no
+// more: a busy system may take its time.
+func resetArrived(t testing.TB, s stream) {
+	t.Helper()
+	ends := fmt.Sprintf(": %s %s 01 ", procAddress(s.RemoteAddr()), procAddress(s.LocalAddr()))
+	resetNow(s)
+	eventually(t, "the reset arrives", func() bool {
+		table, err := os.ReadFile("/proc/net/tcp")
+		return err == nil && !strings.Contains(string(table), ends)
+	})
+}
+
+// procAddress is an IPv4 address as /proc/net/tcp has it (proc_net_tcp in the kernel's
+// documentation): the address as a number of the machine's, in hexadecimal.
+func procAddress(a net.Addr) string {
+	ap := netip.MustParseAddrPort(a.String())
+	ip := ap.Addr().As4()
+	return fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), ap.Port())
+}
+
+func (s suite) gateLeftReset(t *testing.T) {
+	s.gateLeft(t, splice.ReasonClientReset, func(c stream) { resetArrived(t, c) })
+}
+
+// leaveWaitOver has the client end just before a Wait that is over at once.
+func (s suite) leaveWaitOver(t *testing.T) {
+	clients := make(chan stream, 1)
+	r := s.rig(t, plan{dial: func(call int, _ error) (splice.Endpoint, error) {
+		if call > 1 {
+			return splice.Endpoint{}, errNoneLeft
+		}
+		client := <-clients
+		client.CloseWrite()
+		flushed(t, client)
+		return splice.Endpoint{}, splice.Wait(1)
+	}})
+	for range 20 {
+		clients <- r.client()
+		session := r.session()
+		session.wantEnd(t, splice.ReasonClientClosed)
+		wantOneDial(t, session)
+	}
 }
 
 // smallReceiveBuffer is a net.Dialer's Control; a buffer has to be small before the

@@ -21,6 +21,8 @@ func needLinux(t testing.TB) {
 
 func (suite) acceptPause(t *testing.T)   { needLinux(t) }
 func (suite) dialSelf(t *testing.T)      { needLinux(t) }
+func (suite) gateLeftReset(t *testing.T) { needLinux(t) }
+func (suite) leaveWaitOver(t *testing.T) { needLinux(t) }
 func (suite) inUseShared(t *testing.T)   { needLinux(t) }
 func (suite) socketOptions(t *testing.T) { needLinux(t) }
 func (suite) urgentData(t *testing.T)    { needLinux(t) }
