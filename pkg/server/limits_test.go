@@ -269,6 +269,17 @@ func TestProcessLimit(t *testing.T) {
 	}
 }
 
+// rename gives the first listener another name, or its name of before.
+func rename(t *testing.T, s *Server, name string) {
+	t.Helper()
+	next := *s.file
+	next.Listeners = slices.Clone(next.Listeners)
+	next.Listeners[0].Name = name
+	if _, err := s.Apply(t.Context(), &next); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What a listener refused just before it was removed is told all the same: the event has
 // those that are in no earlier one.
 func TestRefusalsOfAListenerThatIsGone(t *testing.T) {
@@ -289,17 +300,54 @@ func TestRefusalsOfAListenerThatIsGone(t *testing.T) {
 	s.tellRefused(all, time.Now(), false) // and by this test, which takes the watcher's place
 	before, _ := told()
 	ask(s)
-	next := *s.file
-	next.Listeners = slices.Clone(next.Listeners)
-	next.Listeners[0].Name = "other"
-	if _, err := s.Apply(t.Context(), &next); err != nil {
-		t.Fatal(err)
-	}
+	rename(t, s, "other")
+	s.seeOffDue(time.Now().Add(pickGrace))
 	s.tellRefused(all, time.Now(), false)
 	if n, rule := told(); n <= before || rule != "deny 127.0.0.0/8 (test.toml:6)" {
 		t.Errorf("got %d told of before and %d after it was removed, the last by %q; want the second one, and its rule", before, n, rule)
 	}
 	if len(all) != 1 || all[l.front] != nil {
 		t.Errorf("got %d listeners; want only that which is there now", len(all))
+	}
+}
+
+// A listener that is configured again while sessions of it live is the one that it was, and
+// what was told of it is not told again. Of one that leaves all is told, too: clients that
+// are held are refused until the last one is gone.
+func TestRefusalsOfAListenerThatComesBack(t *testing.T) {
+	s := limited(t, "") // without limits nobody else tells
+	front := s.state.Load().listeners[0].front
+	hold(t, s, "tcp", s.Addr("front").String(), 1)
+	told := map[*proxy.Listener]*tally{}
+	look := func() { s.tellRefused(told, time.Now(), true) }
+	counts := func() (n uint64) {
+		events, _ := s.Events(0)
+		for _, e := range events {
+			if e.Kind == EventRefused && e.Listener == "front" {
+				n += e.Refused.Count
+			}
+		}
+		return n
+	}
+	want := func(when string, n uint64) {
+		t.Helper()
+		if got := counts(); got != n {
+			t.Errorf("%s: got %d refusals told; want %d", when, got, n)
+		}
+	}
+	front.Refused[proxy.LimitRate].Add(3)
+	look()
+	want("while it is there", 3)
+	rename(t, s, "other")
+	look()
+	want("when it has left", 3)
+	front.Refused[proxy.LimitDelay].Add(2)
+	look()
+	want("of clients that it held", 5)
+	rename(t, s, "front")
+	look()
+	want("when it is back", 5)
+	if s.state.Load().listeners[0].front != front {
+		t.Error("another listener came back; want the one that left, since a session of it lives")
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/limeload/limeload/pkg/proxy"
@@ -78,10 +79,11 @@ func (s *Server) runRefused(ctx context.Context) {
 }
 
 // tellRefused tells of what is due, or of all there is: of a listener that is gone as well,
-// of which nobody else will.
+// of which nobody else will. One that is leaving is not gone: clients that it holds may yet
+// be refused, and it may come back with the counts that it has.
 func (s *Server) tellRefused(all map[*proxy.Listener]*tally, now time.Time, rest bool) {
-	st := s.state.Load()
-	gone := func(l *proxy.Listener) bool { return st.listener(l.Name) == nil }
+	fronts := s.fronts()
+	gone := func(l *proxy.Listener) bool { return !slices.Contains(fronts, l) }
 	for l, t := range all {
 		if gone(l) {
 			s.tellDue(l, t, now, true)
@@ -89,11 +91,11 @@ func (s *Server) tellRefused(all map[*proxy.Listener]*tally, now time.Time, rest
 		}
 	}
 	s.lately.forget(gone)
-	for _, l := range st.listeners {
-		if all[l.front] == nil {
-			all[l.front] = &tally{}
+	for _, l := range fronts {
+		if all[l] == nil {
+			all[l] = &tally{}
 		}
-		s.tellDue(l.front, all[l.front], now, rest)
+		s.tellDue(l, all[l], now, rest)
 	}
 }
 

@@ -195,7 +195,7 @@ func (s *Server) addLeaving(snap *Snapshot) {
 	for _, l := range s.leaving.listeners {
 		if l.busy() {
 			gone := l.snapshot()
-			gone.Addrs, gone.Removed = nil, true
+			gone.Addrs, gone.Removed, gone.Lately = nil, true, s.lately.of(l.front)
 			snap.Listeners = append(snap.Listeners, gone)
 		}
 	}
