@@ -110,11 +110,13 @@ func (s *Server) limitProcess(cfg *config.Config) {
 }
 
 // recount has live sessions count for limits that were set or changed after they were
-// let in: a limit holds from then on, and not only for sessions to come.
+// let in, those of a listener that comes back too: a limit holds from then on, and not
+// only for sessions to come.
 func (s *Server) recount(old, next *state) {
 	changed := map[*proxy.Listener]bool{}
 	for _, l := range next.listeners {
-		if was := old.listener(l.cfg.Name); was != nil && !reflect.DeepEqual(was.cfg.Limits, l.cfg.Limits) {
+		was := old.listener(l.cfg.Name)
+		if was == nil && l.front.Gate.Used() > 0 || was != nil && !reflect.DeepEqual(was.cfg.Limits, l.cfg.Limits) {
 			changed[l.front] = true
 		}
 	}

@@ -351,3 +351,22 @@ func TestRefusalsOfAListenerThatComesBack(t *testing.T) {
 		t.Error("another listener came back; want the one that left, since a session of it lives")
 	}
 }
+
+// A listener that comes back with other limits than it had counts who is still inside.
+func TestLimitsOfAListenerThatComesBack(t *testing.T) {
+	s := limited(t, "")
+	conns := hold(t, s, "tcp", s.Addr("front").String(), 3)
+	rename(t, s, "other")
+	next := *s.file
+	next.Listeners = slices.Clone(next.Listeners)
+	next.Listeners[0].Name = "front"
+	next.Listeners[0].Limits.Connections, next.Listeners[0].Limits.Source.Connections = 3, 3
+	if _, err := s.Apply(t.Context(), &next); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(s); err == nil {
+		t.Error("a fourth session was let in; want 3 at most")
+	}
+	conns[0].Close()
+	eventually(t, "one that ended makes room", func() bool { return ask(s) == nil })
+}
