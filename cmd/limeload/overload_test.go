@@ -30,21 +30,36 @@ const (
 	// have one of them.
 	spell  = time.Second
 	spells = 5
-	// manySources is how many client addresses come, if the machine is quick enough to
-	// have them come within stormTime.
-	manySources = 100_000
-	stormTime   = 12 * time.Second
-	// knownSources is how many of them the table has room for.
+	// knownSources is how many clients' addresses the table has room for.
 	knownSources = 16384
 )
 
-// overloaded are limits that nobody reaches, and are asked of every client: what has a
-// bound is the table of their sources.
-var overloaded = strings.NewReplacer(
-	"[engine]", fmt.Sprintf("[limits]\nsource_entries = %d\n[engine]", knownSources),
-	"half_close", "idle = \"5s\"\nhalf_close",
-	"[[pool]]", "[listener.limits.source]\nconnections = 10000\nrate = 1000000\n[[pool]]",
-)
+// overload is how much an engine has to bear.
+type overload struct {
+	engine string
+	// sources is how many client addresses come, if the machine is quick enough to have
+	// them come within storm.
+	sources uint32
+	storm   time.Duration
+}
+
+// The engine of goroutines gets a smaller storm: it accepts more slowly, with one goroutine
+// for the listener, and the table of sources is the same for both.
+var overloads = []overload{
+	{"splice", 100_000, 12 * time.Second},
+	{"copy", 20_000, 6 * time.Second},
+}
+
+// config has limits that nobody reaches, and are asked of every client: what has a bound
+// is the table of their sources.
+func (o overload) config(backend string) string {
+	overloaded := strings.NewReplacer(
+		"[engine]", fmt.Sprintf("[limits]\nsource_entries = %d\n[engine]\ntype = %q", knownSources, o.engine),
+		"half_close", "idle = \"5s\"\nhalf_close",
+		"[[pool]]", "[listener.limits.source]\nconnections = 10000\nrate = 1000000\n[[pool]]",
+	)
+	return "[admin]\nlisten = \"127.0.0.1:0\"\n" + overloaded.Replace(configOf([]pool{{name: "db", backends: []string{backend}}}))
+}
 
 // Beyond every limit, sessions that are established keep moving and the admin API
 // answers; afterwards nothing is left of the crowd.
@@ -54,11 +69,14 @@ var overloaded = strings.NewReplacer(
 // limeload: how many bytes go through for each that goes past is measured in peace and
 // under attack, and may fall to a tenth.
 func TestOverload(t *testing.T) {
+	for _, o := range overloads {
+		t.Run(o.engine, o.run)
+	}
+}
+
+func (o overload) run(t *testing.T) {
 	backend := echo(t, "")
-	s := serveFile(t, overloadFiles, `
-[admin]
-listen = "127.0.0.1:0"
-`+overloaded.Replace(configOf([]pool{{name: "db", backends: []string{backend}}})))
+	s := serveFile(t, overloadFiles, o.config(backend))
 	api := &questioner{t: t, base: s.lines("admin API")[0]["address"].(string)}
 	rest := api.goroutines()
 
@@ -70,7 +88,7 @@ listen = "127.0.0.1:0"
 		attack func(*testing.T, *instance) (stop func())
 	}{
 		{"more clients than descriptors", crowd},
-		{"more new connections than it can take, of very many sources", storm},
+		{"more new connections than it can take, of very many sources", o.bringStorm},
 		{"clients that write and never read", stalled},
 		{"clients that are half closed, and clients that vanished", halfOpen},
 		{"garbage and silence at the admin port", func(t *testing.T, _ *instance) func() { return garbage(t, api.address()) }},
@@ -236,8 +254,8 @@ func crowd(t *testing.T, s *instance) func() {
 	return stop
 }
 
-// storm connects from ever new addresses of 127.0.0.0/8 and resets at once.
-func storm(t *testing.T, s *instance) func() {
+// bringStorm connects from ever new addresses of 127.0.0.0/8 and resets at once.
+func (o overload) bringStorm(t *testing.T, s *instance) func() {
 	a, stop := newAttackers()
 	to := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s.addr["db"]))
 	var sources atomic.Uint32
@@ -256,7 +274,7 @@ func storm(t *testing.T, s *instance) func() {
 		})
 	}
 	return func() {
-		for !testing.Short() && sources.Load() < manySources && time.Since(began) < stormTime {
+		for !testing.Short() && sources.Load() < o.sources && time.Since(began) < o.storm {
 			time.Sleep(10 * time.Millisecond) // the pace of looking
 		}
 		t.Logf("%d sources in %v", sources.Load(), time.Since(began).Round(time.Millisecond))
