@@ -151,16 +151,22 @@ type pace struct {
 	full    int64 // of the session's own bucket
 	due     int64 // when the grant may be used; 0 = nothing is reserved
 	grant   int
-	version uint32 // of the lane, when it was reserved
+	version uint32 // of the lane, as of which all this is
 }
 
 // waits reports whether the flow has to wait for its turn. A change of the bounds
 // ends the wait: then it asks anew.
 func (p *pace) waits(l *lane, now int64) bool {
-	if p.due != 0 && p.version != l.version.Load() {
-		p.due, p.grant = 0, 0
-	}
+	p.renew(l)
 	return p.due > now
+}
+
+// renew forgets what was reserved and used before the bounds changed: what a low rate
+// takes hours to bring would hold up a high one for as long.
+func (p *pace) renew(l *lane) {
+	if v := l.version.Load(); v != p.version {
+		*p = pace{version: v}
+	}
 }
 
 // reserve asks for most bytes. It answers how many may move now, or 0: then the flow
@@ -170,7 +176,7 @@ func (p *pace) reserve(l *lane, now int64, most int, pending func() int) int {
 	if p.due != 0 { // and not in the future: the turn has come
 		return p.grant
 	}
-	p.version = l.version.Load()
+	p.renew(l)
 	shared, each := l.shared.rate.Load(), l.each.Load()
 	least, have := most, most
 	if shared > 0 {
@@ -201,6 +207,7 @@ func (p *pace) reserve(l *lane, now int64, most int, pending func() int) int {
 // charge takes n bytes that have moved without a turn, because a bound was laid on the
 // flow meanwhile.
 func (p *pace) charge(l *lane, now int64, n int) {
+	p.renew(l)
 	l.shared.take(now, n, n)
 	if each := l.each.Load(); each > 0 {
 		p.full, _ = charge(p.full, now, each, n)

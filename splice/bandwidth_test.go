@@ -105,6 +105,32 @@ func TestBandwidthIsFairAndUsed(t *testing.T) {
 	}
 }
 
+// A flow that has used up what a low rate gives waits no longer than a new one once the rate
+// is raised.
+func TestBandwidthRaised(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		shared, each int64
+	}{{"of all", 1, 0}, {"of each", 0, 1}} {
+		var l lane
+		l.set(c.shared, c.each)
+		var f pacedFlow
+		now := int64(time.Second)
+		for range 2 { // the burst, and then a turn that is hours away
+			if !f.waits(&l, now) && f.reserve(&l, now, 64<<10, func() int { return 1 << 20 }) > 0 {
+				f.settle(&l, f.grant)
+			}
+		}
+		if !f.waits(&l, now+int64(time.Hour/4)) {
+			t.Errorf("%s: got a turn at 1 B/s; want it to be far away", c.name)
+		}
+		l.set(c.shared*1_000_000, c.each*1_000_000)
+		if f.waits(&l, now) || f.reserve(&l, now, 64<<10, func() int { return 1 << 20 }) == 0 {
+			t.Errorf("%s: at 1 MB/s got the next turn in %v; want it at once", c.name, time.Duration(f.due-now))
+		}
+	}
+}
+
 // Beside flows that always have bytes, one with few waits for no more than their turns.
 func TestBandwidthShortTurns(t *testing.T) {
 	const rate, flows = 1_000_000, 10

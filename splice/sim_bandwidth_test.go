@@ -4,12 +4,15 @@ package splice
 
 import "time"
 
-// measure is what passed through a lane since its rate was set.
+// measure holds what passes through a lane against its rate, in every window of time: it
+// is a vessel with a leak of that rate, into which no more must come than it holds.
 type measure struct {
 	rate  int64
-	since time.Duration // of the first byte; -1 before it
-	bytes int
+	empty time.Duration // when it is
 }
+
+// level is what is in it, in bytes.
+func (m *measure) level(now time.Duration) int { return worth(int64(max(m.empty-now, 0)), m.rate) }
 
 // setBandwidth changes the bounds, if there are any, for sessions that live too.
 func (w *world) setBandwidth() {
@@ -22,7 +25,7 @@ func (w *world) setBandwidth() {
 	r := Rates{Up: rate(), Down: rate(), SessionUp: rate(), SessionDown: rate()}
 	w.log("bandwidth: %+v", r)
 	w.bandwidth.Set(r)
-	w.measured = [2]measure{{rate: r.Up, since: -1}, {rate: r.Down, since: -1}}
+	w.measured = [2]measure{{rate: r.Up}, {rate: r.Down}}
 	for _, s := range w.sessions {
 		s.measure()
 	}
@@ -34,12 +37,12 @@ func (s *simSession) measure() {
 		return
 	}
 	r := s.w.bandwidth.Rates()
-	s.measured = [2]measure{{rate: r.SessionUp, since: -1}, {rate: r.SessionDown, since: -1}}
+	s.measured = [2]measure{{rate: r.SessionUp}, {rate: r.SessionDown}}
 }
 
-// checkBandwidth: from the first byte on no more than rate x t + burst is read, by a
-// session and by all of them together. What is read is what counts: a sink that takes
-// nothing for a while may then take at once what was read before.
+// checkBandwidth: in no time t is more than rate x t + burst read, by a session and by all
+// of them together. What is read is what counts: a sink that takes nothing for a while may
+// then take at once what was read before.
 func (w *world) checkBandwidth() {
 	if w.bandwidth == nil {
 		return
@@ -52,10 +55,10 @@ func (w *world) checkBandwidth() {
 				continue
 			}
 			if m := &s.measured[d]; !m.holds(n, now, 1) {
-				s.fail("%d bytes of flow %d were read in %v; want %d/s at most", m.bytes, d, now-m.since, m.rate)
+				s.fail("of flow %d %d bytes were read beyond %d/s; want a burst at most", d, m.level(now), m.rate)
 			}
 			if m := &w.measured[d]; !m.holds(n, now, w.opened) {
-				s.fail("%d bytes of all flows %d were read in %v; want %d/s at most", m.bytes, d, now-m.since, m.rate)
+				s.fail("of all flows %d %d bytes were read beyond %d/s; want a burst at most", d, m.level(now), m.rate)
 			}
 		}
 	}
@@ -82,9 +85,6 @@ func (m *measure) holds(n int, now time.Duration, flows int) bool {
 	if n == 0 || m.rate == 0 {
 		return true
 	}
-	if m.since < 0 {
-		m.since = now
-	}
-	m.bytes += n
-	return m.bytes <= worth(int64(now-m.since)+window(m.rate), m.rate)+flows*turn(m.rate)+1
+	m.empty = max(m.empty, now) + time.Duration(cost(n, m.rate))
+	return m.empty-now <= time.Duration(window(m.rate)+int64(flows)*cost(turn(m.rate)+1, m.rate))
 }

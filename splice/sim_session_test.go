@@ -329,8 +329,22 @@ func (s *simSession) checkPassed(h *host) {
 }
 
 // checkTurn: a flow that waits for its turn waits no longer than that, or than bounds
-// take that may have changed.
+// take that may have changed; and its turn is no further away than those of the others and
+// its own take.
 func (s *simSession) checkTurn(d side) {
+	s.w.seen.held++
+	if pc, lane := s.pace(d), &s.w.bandwidth.lanes[d]; pc.version == lane.version.Load() {
+		longest := slack
+		if rate := lane.shared.rate.Load(); rate > 0 {
+			longest += time.Duration(s.w.opened) * time.Duration(cost(turn(rate), rate))
+		}
+		if rate := lane.each.Load(); rate > 0 {
+			longest += time.Duration(cost(turn(rate), rate))
+		}
+		if wait := time.Duration(pc.due) - s.w.k.Now(); wait > longest {
+			s.fail("its turn comes in %v; want %v at most", wait, longest)
+		}
+	}
 	wait := time.Duration(min(s.pace(d).due-int64(s.w.k.Now()), int64(turnCheck)))
 	if ms := s.w.l.patience(); ms < 0 || time.Duration(ms)*time.Millisecond > wait+slack {
 		s.fail("its turn comes in %v, and the loop sleeps for %d ms", wait, ms)

@@ -96,6 +96,7 @@ type tally struct {
 	turns    int // flows that used up their turn
 	pauses   int // of accepting
 	resets   int // rounds after which one was put off
+	held     int // flows that waited for their turn of the bandwidth, when all was at rest
 
 	deliveries int // rounds after which a side that is left had bytes to acknowledge
 
@@ -113,12 +114,13 @@ func (a *tally) add(b tally) {
 	a.turns += b.turns
 	a.pauses += b.pauses
 	a.resets += b.resets
+	a.held += b.held
 	a.deliveries += b.deliveries
 }
 
 func (a tally) String() string {
-	s := fmt.Sprintf("%d sessions, %d bytes copied, %d spliced, %d turns used up, %d pauses, %d resets put off;",
-		a.sessions, a.relayed[0], a.relayed[1], a.turns, a.pauses, a.resets)
+	s := fmt.Sprintf("%d sessions, %d bytes copied, %d spliced, %d turns used up, %d pauses, %d resets put off, %d held to their bandwidth;",
+		a.sessions, a.relayed[0], a.relayed[1], a.turns, a.pauses, a.resets, a.held)
 	for _, r := range Reasons() {
 		if a.reasons[r] > 0 {
 			s += fmt.Sprintf(" %v %d", r, a.reasons[r])
@@ -137,7 +139,7 @@ func (a tally) wantAll(t *testing.T) {
 			}
 		}
 	}
-	if a.relayed[0] == 0 || a.relayed[1] == 0 || a.turns == 0 || a.pauses == 0 || a.resets == 0 || a.deliveries == 0 {
+	if a.relayed[0] == 0 || a.relayed[1] == 0 || a.turns == 0 || a.pauses == 0 || a.resets == 0 || a.held == 0 || a.deliveries == 0 {
 		t.Error("a part of the reactor was never reached")
 	}
 }
