@@ -58,6 +58,14 @@ func TestEveryPhaseHasItsEnd(t *testing.T) {
 			reason: "half-close-timeout",
 		},
 		{
+			name: "the client has ended, and the backend is silent", listener: `timeouts = { half_close = "300ms" }`,
+			do: func(t *testing.T, client, _ *net.TCPConn) {
+				closeWrite(t, client)
+				expectReset(t, client)
+			},
+			reason: "half-close-timeout",
+		},
+		{
 			name: "silent, where the file says more than the preset", listener: `preset = "http"
 				timeouts = { idle = "300ms" }`,
 			do:     func(t *testing.T, client, _ *net.TCPConn) { expectReset(t, client) },

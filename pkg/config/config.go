@@ -186,7 +186,7 @@ type Timeouts struct {
 	HalfClose time.Duration `toml:"half_close"`
 
 	// Stall ends a session of which one side takes no byte for so long although
-	// some wait for it.
+	// some wait for it. By default an hour.
 	Stall time.Duration `toml:"stall"`
 
 	// MaxLifetime ends a session that is so old, whatever it does.

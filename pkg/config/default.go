@@ -19,7 +19,7 @@ func Default() *Config {
 // (name, listen, pool) is empty.
 func DefaultListener() Listener {
 	return Listener{
-		Timeouts:  Timeouts{HalfClose: 30 * time.Second, LifetimeJitter: 10},
+		Timeouts:  Timeouts{HalfClose: 30 * time.Second, Stall: time.Hour, LifetimeJitter: 10},
 		Keepalive: defaultKeepalive(),
 		Limits:    defaultListenerLimits(),
 	}

@@ -21,7 +21,7 @@ func Presets() []string { return []string{PresetPostgres, PresetMySQL, PresetRed
 var presets = map[string]func(*Listener){
 	// A session may wait for its next query for hours, in a transaction or a pool, and
 	// a client may page through a cursor: silence is no fault, and keepalive finds who
-	// is gone.
+	// is gone. Who was sent a result and takes nothing of it pauses for minutes.
 	PresetPostgres: database,
 	PresetMySQL:    database,
 	// Subscribers say nothing for hours and blocked readers wait. But a subscriber that
@@ -43,6 +43,7 @@ var presets = map[string]func(*Listener){
 func database(l *Listener) {
 	l.Timeouts.Idle = 0
 	l.Timeouts.HalfClose = 30 * time.Second
+	l.Timeouts.Stall = time.Hour
 	l.Keepalive = Keepalive{Idle: 60 * time.Second, Interval: 10 * time.Second, Count: 6}
 	l.UserTimeout = 0
 }

@@ -27,9 +27,9 @@ func TestPreset(t *testing.T) {
 		idle, half, stall      time.Duration
 		keepaliveIdle, userEnd time.Duration
 	}{
-		{"none is the defaults", "", 0, 30 * time.Second, 0, time.Minute, 0},
-		{"postgres", `preset = "postgres"`, 0, 30 * time.Second, 0, time.Minute, 0},
-		{"mysql", `preset = "mysql"`, 0, 30 * time.Second, 0, time.Minute, 0},
+		{"none is the defaults", "", 0, 30 * time.Second, time.Hour, time.Minute, 0},
+		{"postgres", `preset = "postgres"`, 0, 30 * time.Second, time.Hour, time.Minute, 0},
+		{"mysql", `preset = "mysql"`, 0, 30 * time.Second, time.Hour, time.Minute, 0},
 		{"redis", `preset = "redis"`, 0, 30 * time.Second, time.Minute, time.Minute, 0},
 		{"http", `preset = "http"`, 2 * time.Minute, 10 * time.Second, time.Minute, time.Minute, 0},
 		{
@@ -83,12 +83,9 @@ func TestPresetsAreDocumented(t *testing.T) {
 	}
 }
 
-// short is 2m instead of 2m0s.
+// short is 2m instead of 2m0s, and 1h instead of 1h0m0s.
 func short(d time.Duration) string {
-	if d >= time.Minute {
-		return strings.TrimSuffix(d.String(), "0s")
-	}
-	return d.String()
+	return strings.NewReplacer("m0s", "m", "h0m0s", "h").Replace(d.String())
 }
 
 func TestParseRate(t *testing.T) {
