@@ -145,6 +145,7 @@ func (l *loop) wait() int {
 	}
 	if n == 0 && e == 0 && ms != 0 {
 		n, e = sys.EpollWait(l.ep, l.events, ms)
+		l.slice.Begin(l.clock())
 	}
 	if e != 0 {
 		panic(os.NewSyscallError("epoll_wait", e)) // only a descriptor that is not ours any more

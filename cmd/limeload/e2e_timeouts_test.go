@@ -59,7 +59,9 @@ func TestEveryPhaseHasItsEnd(t *testing.T) {
 		},
 		{
 			name: "the client has ended, and the backend is silent", listener: `timeouts = { half_close = "300ms" }`,
-			do: func(t *testing.T, client, _ *net.TCPConn) {
+			do: func(t *testing.T, client, backend *net.TCPConn) {
+				send(t, backend, "hello") // who leaves before the engine knows of the backend is not a session
+				expect(t, client, "hello")
 				closeWrite(t, client)
 				expectReset(t, client)
 			},

@@ -9,13 +9,17 @@ import _ "unsafe" // for go:linkname
 // to thread a hundred times a second, and each has to find its place among the others on a
 // core, which shows in the throughput and in the tail of the latencies: see
 // docs/benchmarks.md. A goroutine that yields before, to those alone that wait for the same
-// processor of the runtime, begins a new slice of time and goes on where it was.
+// processor of the runtime, begins a new slice of time and goes on where it was. One that
+// sleeps now and then should not: the runtime would look more often whether it does.
 type TimeSlice struct {
 	began int64
 }
 
 // sliceTime is how old a slice gets, in nanoseconds: well below those 10 ms.
 const sliceTime = 4_000_000
+
+// Begin begins a slice where the goroutine has slept, which ended the one before.
+func (s *TimeSlice) Begin(now int64) { s.began = now }
 
 // Renew begins a new slice if this one is old enough, and reports whether it was. now is in
 // nanoseconds on any clock.
