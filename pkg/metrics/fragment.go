@@ -105,7 +105,7 @@ func (f *family[T]) compressed(t *textWriter, rs *rows[T], kept []fragment) {
 			titled = true
 		}
 		t.zip.add(g)
-		t.out.work(len(g.words))
+		t.out.work(len(g.words) * keptWork)
 		if t.err = t.zip.err; t.err != nil {
 			return
 		}

@@ -24,10 +24,12 @@ const (
 	// longestRest bounds that after a piece of many stints.
 	longestRest = 20 * restAfter
 	// lookWork is what it is worth to look at the values of a row.
-	lookWork = 250
+	lookWork = 600
+	// keptWork is what a byte of kept text is worth, which is compressed.
+	keptWork = 3
 	// poolWork is what the snapshot of a pool with few backends is worth in bytes, at
 	// most.
-	poolWork = 32 << 10
+	poolWork = 64 << 10
 )
 
 // polite passes on what is written, and rests after each stint.
