@@ -30,6 +30,9 @@ const (
 	// have one of them.
 	spell  = time.Second
 	spells = 5
+	// filling is the same where attackers write and never read: until what lies between is
+	// full, which is gigabytes, they are sessions as any.
+	filling = 40
 	// knownSources is how many clients' addresses the table has room for.
 	knownSources = 16384
 )
@@ -86,18 +89,19 @@ func (o overload) run(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		attack func(*testing.T, *instance) (stop func())
+		spells int
 	}{
-		{"more clients than descriptors", crowd},
-		{"more new connections than it can take, of very many sources", o.bringStorm},
-		{"clients that write and never read", stalled},
-		{"clients that are half closed, and clients that vanished", halfOpen},
-		{"garbage and silence at the admin port", func(t *testing.T, _ *instance) func() { return garbage(t, api.address()) }},
+		{"more clients than descriptors", crowd, spells},
+		{"more new connections than it can take, of very many sources", o.bringStorm, spells},
+		{"clients that write and never read", stalled, filling},
+		{"clients that are half closed, and clients that vanished", halfOpen, spells},
+		{"garbage and silence at the admin port", func(t *testing.T, _ *instance) func() { return garbage(t, api.address()) }, spells},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stop := tt.attack(t, s)
 			answered := api.keepAsking(t)
 			got := share(through, past)
-			for n := 1; got < peace/10 && n < spells; n++ {
+			for n := 1; got < peace/10 && n < tt.spells; n++ {
 				got = share(through, past)
 			}
 			t.Logf("%.2f bytes through limeload for each past it; %d answers of the API", got, answered())
