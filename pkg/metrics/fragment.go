@@ -94,7 +94,9 @@ func (f *family[T]) compressed(t *textWriter, rs *rows[T], kept []fragment) {
 		g := &kept[i]
 		if g.made != g.wanted {
 			f.remake(g, t, name, rs.all[:min((i+1)*fragmentRows, rs.n)], i*fragmentRows)
-			t.out.work(int(g.length))
+			t.out.work(int(g.length) / madeAtOnce)
+		} else {
+			t.out.work(len(g.words))
 		}
 		if g.length == 0 {
 			continue
@@ -105,7 +107,6 @@ func (f *family[T]) compressed(t *textWriter, rs *rows[T], kept []fragment) {
 			titled = true
 		}
 		t.zip.add(g)
-		t.out.work(len(g.words) * keptWork)
 		if t.err = t.zip.err; t.err != nil {
 			return
 		}

@@ -25,8 +25,9 @@ const (
 	longestRest = 20 * restAfter
 	// lookWork is what it is worth to look at the values of a row.
 	lookWork = 600
-	// keptWork is what a byte of kept text is worth, which is compressed.
-	keptWork = 3
+	// madeAtOnce is how many times as much text as in other stints is made where it is kept
+	// afterwards: the first scrape, which makes all of it, is one of thousands.
+	madeAtOnce = 2
 	// poolWork is what the snapshot of a pool with few backends is worth in bytes, at
 	// most.
 	poolWork = 64 << 10
