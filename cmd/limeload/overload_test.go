@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -31,7 +32,7 @@ const (
 	spell  = time.Second
 	spells = 5
 	// filling is the same where attackers write and never read: until what lies between is
-	// full, which is gigabytes, they are sessions as any.
+	// full, which may be a gigabyte, they are sessions as any.
 	filling = 40
 	// knownSources is how many clients' addresses the table has room for.
 	knownSources = 16384
@@ -286,18 +287,36 @@ func (o overload) bringStorm(t *testing.T, s *instance) func() {
 	}
 }
 
+// stalled fills all that lies between clients and an echo, but no more than half of what the
+// system has for TCP before it is short: beyond that it resets whom it likes.
 func stalled(t *testing.T, s *instance) func() {
+	const clients = overloadFiles / 4
 	a, stop := newAttackers()
 	b := make([]byte, 1<<20)
-	a.each(t, overloadFiles/4, s.addr["db"], func(_ int, c *net.TCPConn) {
+	most := memoryForTCP(t) / 2 / clients
+	a.each(t, clients, s.addr["db"], func(_ int, c *net.TCPConn) {
 		c.SetReadBuffer(4096)
-		for a.ctx.Err() == nil {
+		for sent := 0; sent < most && a.ctx.Err() == nil; sent += len(b) {
 			if _, err := c.Write(b); err != nil {
 				return
 			}
 		}
 	})
 	return stop
+}
+
+// memoryForTCP is from how many bytes on the system saves them (tcp(7), tcp_mem).
+func memoryForTCP(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/net/ipv4/tcp_mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var low, pressure, high int
+	if _, err := fmt.Sscan(string(text), &low, &pressure, &high); err != nil {
+		t.Fatalf("tcp_mem: %v", err)
+	}
+	return pressure * os.Getpagesize()
 }
 
 // halfOpen has clients that end their direction and stay, and clients that are gone
