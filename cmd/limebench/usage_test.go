@@ -1,48 +1,9 @@
 package main
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+	"github.com/limeload/limeload/pkg/usage/usagetest"
 )
 
-// Every flag of every command that cannot have just any value says what is wrong with one,
-// where, and what would be right, in words that are not those of a function that parses.
-func TestFlagsSayWhatIsWrong(t *testing.T) {
-	tried := 0
-	var try func(path []string, c *cobra.Command)
-	try = func(path []string, c *cobra.Command) {
-		for _, below := range c.Commands() {
-			try(append(path[:len(path):len(path)], below.Name()), below)
-		}
-		c.Flags().VisitAll(func(f *pflag.Flag) {
-			switch f.Value.Type() {
-			case "string", "stringArray", "text", "stringSlice":
-				return
-			}
-			tried++
-			root := newRoot()
-			root.SetArgs(append(path[:len(path):len(path)], "--"+f.Name+"=many limes"))
-			err := root.Execute()
-			if err == nil {
-				t.Errorf("%s --%s: got no error; want one", c.CommandPath(), f.Name)
-				return
-			}
-			got, where := err.Error(), c.Name()+": --"+f.Name+` "many limes": `
-			if !strings.HasPrefix(got, where) || !strings.Contains(got, "want") || strings.Contains(got, "\n") {
-				t.Errorf("%s: got %q; want one line that begins with %q and says what is wanted", c.CommandPath(), got, where)
-			}
-			for _, internal := range []string{"strconv", "parsing", "time:", "invalid syntax"} {
-				if strings.Contains(got, internal) {
-					t.Errorf("%s: got %q; want words for a person", c.CommandPath(), got)
-				}
-			}
-		})
-	}
-	try(nil, newRoot())
-	if tried < 12 {
-		t.Errorf("got %d flags; want all that can be wrong", tried)
-	}
-}
+func TestFlagsSayWhatIsWrong(t *testing.T) { usagetest.Flags(t, newRoot, 12) }

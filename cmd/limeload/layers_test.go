@@ -51,6 +51,7 @@ var layers = []layer{
 	{"pkg/top", "pkg/show pkg/client", "charm.land/bubbletea/v2"},
 	{"pkg/show", "", ""},
 	{"pkg/usage", "pkg/config", "github.com/spf13/cobra github.com/spf13/pflag"},
+	{"pkg/usage/usagetest", "", "github.com/spf13/cobra github.com/spf13/pflag"},
 
 	{"pkg/client", leaves, ""},
 
@@ -80,7 +81,7 @@ var layers = []layer{
 // testLayers are packages for tests, which only tests import. Tests may import more
 // than the package that they test: what is in belowTests, and any module of others.
 const (
-	testLayers = "splice/splicetest pkg/testserver"
+	testLayers = "splice/splicetest pkg/testserver pkg/usage/usagetest"
 	belowTests = leaves + "pkg/server splice/loadgen " + testLayers
 )
 
