@@ -102,6 +102,15 @@ func story(s *Server, after uint64) (lines []string, last uint64) {
 	return lines, max(last, after)
 }
 
+// awaitStarted waits until the start is told, which is a moment after Started is closed.
+func awaitStarted(t *testing.T, s *Server) {
+	t.Helper()
+	eventually(t, "the start is told", func() bool {
+		lines, _ := story(s, 0)
+		return slices.Contains(lines, "lifetime:  -> started")
+	})
+}
+
 // Every change that a person makes is told, once.
 func TestEventsTellOfChanges(t *testing.T) {
 	backend := newEcho(t, "127.0.0.1:0").Address()
@@ -125,7 +134,7 @@ pool = [{ name = "pool", health = { type = "none" }, backend = [{ name = "a", ad
 		do   func() error
 		want []string
 	}{
-		{"the start", func() error { return nil }, []string{"listener front pool:  -> open", "lifetime:  -> started"}},
+		{"the start", func() error { awaitStarted(t, s); return nil }, []string{"listener front pool:  -> open", "lifetime:  -> started"}},
 		{"drain", change(Settings{Mode: &drain}), []string{"mode pool a: ready -> drain"}},
 		{"drain again", change(Settings{Mode: &drain}), nil},
 		{"ready, and another weight and limit", change(Settings{Mode: &ready, Weight: ptr(7), MaxConnections: ptr(9)}),
