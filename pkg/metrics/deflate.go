@@ -9,13 +9,18 @@ import (
 )
 
 // lineDeflater compresses lines into the bits of a DEFLATE block of fixed codes (RFC
-// 1951, 3.2.6). It looks for what it could refer to in the line before and nowhere else.
-// So what becomes of a line follows from this line and the one before alone, wherever
-// in a stream they are: the bits can be kept and used again.
+// 1951, 3.2.6). The lines come in records, which are as many as a row has in a family:
+// they differ from those of the row before in a name and perhaps in values. It looks for
+// what it could refer to in the record before and nowhere else. So what becomes of
+// records follows from them and the one before alone, wherever in a stream they are: the
+// bits can be kept and used again.
 type lineDeflater struct {
 	out []byte
 	acc uint64 // bits that are not in out yet, the first one lowest
 	n   uint   // how many, less than 32
+
+	held []byte // text that is the same as that at the distance far; see same
+	far  int
 }
 
 const (
@@ -23,66 +28,93 @@ const (
 	leastMatch = 4
 	// longestMatch is what one reference can stand for.
 	longestMatch = 258
-	// longestPiece bounds what counts as a line, so that the one before is not too far
+	// longestPiece bounds what counts as a record, so that the one before is not too far
 	// away to be referred to.
 	longestPiece = 16 << 10
 )
 
-// lines compresses text, the first line of which comes after the line before. It answers
-// what the next line comes after.
-func (d *lineDeflater) lines(before, text []byte) (last []byte) {
+// records compresses text, which has records of so many lines each; the first one comes
+// after the record before. It answers what the next one comes after.
+func (d *lineDeflater) records(before, text []byte, lines int) (last []byte) {
 	for len(text) > 0 {
-		line := firstLine(text)
-		text = text[len(line):]
-		d.line(before, line)
-		before = line
+		one := firstRecord(text, lines)
+		text = text[len(one):]
+		d.record(before, one)
+		before = one
 	}
+	d.release()
 	return before
 }
 
-// lastLine is what of text the next line may refer to.
-func lastLine(text []byte) (last []byte) {
+// lastRecord is what of text the next record may refer to.
+func lastRecord(text []byte, lines int) (last []byte) {
 	for len(text) > 0 {
-		last = firstLine(text)
+		last = firstRecord(text, lines)
 		text = text[len(last):]
 	}
 	return last
 }
 
-// firstLine is p up to the end of the first line, that included.
-func firstLine(p []byte) []byte {
+// firstRecord is p up to the end of so many lines, that included.
+func firstRecord(p []byte, lines int) []byte {
 	p = p[:min(len(p), longestPiece)]
-	if i := bytes.IndexByte(p, '\n'); i >= 0 {
-		return p[:i+1]
+	end := 0
+	for range lines {
+		i := bytes.IndexByte(p[end:], '\n')
+		if i < 0 {
+			return p
+		}
+		end += i + 1
 	}
-	return p
+	return p[:end]
 }
 
-// line writes a line as what it has in common with the one before, from its beginning
+// record writes a record as what it has in common with the one before, from its beginning
 // and again after every word in which they differ, and what is its own.
-func (d *lineDeflater) line(before, line []byte) {
+func (d *lineDeflater) record(before, own []byte) {
 	distance := len(before) // from the rest of the one to that of the other
-	for len(line) > 0 {
-		n := sameHead(before, line)
-		if n >= leastMatch {
-			d.refer(n, distance)
-		} else {
-			d.literals(line[:n])
-		}
-		before, line = before[n:], line[n:]
-		n = wordEnd(line)
-		d.literals(line[:n])
+	for len(own) > 0 {
+		n := sameHead(before, own)
+		d.same(own[:n], distance)
+		before, own = before[n:], own[n:]
+		n = wordEnd(own)
+		d.literals(own[:n])
 		skipped := wordEnd(before)
-		if n+skipped == 0 && len(line) > 0 && len(before) > 0 { // other signs, which have to pass
-			d.literals(line[:1])
+		if n+skipped == 0 && len(own) > 0 && len(before) > 0 { // other signs, which have to pass
+			d.literals(own[:1])
 			n, skipped = 1, 1
 		}
 		distance += n - skipped
-		before, line = before[skipped:], line[n:]
+		before, own = before[skipped:], own[n:]
 		if len(before) == 0 {
-			d.literals(line)
+			d.literals(own)
 			return
 		}
+	}
+}
+
+// same holds p, which is the text at a distance, too, until it is known how it goes on:
+// one reference may do for what follows, beyond the end of a line or of the record.
+func (d *lineDeflater) same(p []byte, distance int) {
+	if len(p) == 0 {
+		return
+	}
+	if n := len(d.held); n > 0 && d.far == distance {
+		d.held = d.held[:n+len(p)] // p is what follows
+		return
+	}
+	d.release()
+	d.held, d.far = p, distance
+}
+
+// release writes what is held.
+func (d *lineDeflater) release() {
+	if p := d.held; len(p) >= leastMatch {
+		d.held = nil
+		d.refer(len(p), d.far)
+	} else if len(p) > 0 {
+		d.held = nil
+		d.literals(p)
 	}
 }
 
@@ -97,6 +129,9 @@ func wordEnd(p []byte) int {
 }
 
 func (d *lineDeflater) literals(p []byte) {
+	if len(p) > 0 {
+		d.release()
+	}
 	for _, c := range p {
 		code := literals[c]
 		d.put(uint64(code.bits), uint(code.n))

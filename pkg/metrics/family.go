@@ -113,6 +113,17 @@ func (f *family[T]) text(t *textWriter, rs *rows[T], nth int) {
 	})
 }
 
+// lines is how many line writes.
+func (f *family[T]) lines() int {
+	switch {
+	case f.durations != nil:
+		return f.shown[1] - f.shown[0] + 4 // the bounds, that of all, sum and count
+	case f.total != nil:
+		return 2
+	}
+	return max(1, len(f.values))
+}
+
 // line writes the samples of one row.
 func (f *family[T]) line(t *textWriter, name string, r *row[T]) {
 	switch {

@@ -22,8 +22,8 @@ const fragmentRows = 32
 //	                        │ no                                  v
 //	                        └──> text ──> bits and CRC ──> gzipLines.add
 //
-// Its first line may refer to the line before it in the stream, that of the row before,
-// which is part of the key, too.
+// Its first lines may refer to those before them in the stream, which are the row's before,
+// and part of the key, too.
 type fragment struct {
 	made   uint64 // digest of the key that it was made from
 	wanted uint64 // the same of this scrape
@@ -41,11 +41,11 @@ var digestSeed = maphash.MakeSeed()
 // after is the CRC of a stream that has sum, with the fragment after it.
 func (g *fragment) after(sum uint32) uint32 { return crcAfter(sum, g.sum, g.shift) }
 
-// make makes the fragment that of text, which follows the line before; before may be
-// empty. d is for use meanwhile.
-func (g *fragment) make(d *lineDeflater, before, text []byte) {
+// make makes the fragment that of text, records of so many lines, which follows the record
+// before; before may be empty. d is for use meanwhile.
+func (g *fragment) make(d *lineDeflater, before, text []byte, lines int) {
 	d.restart()
-	d.lines(before, text)
+	d.records(before, text, lines)
 	g.bits = uint(len(d.out))*8 + d.n
 	d.align(8)
 	if len(d.out) > cap(g.words) {
@@ -119,13 +119,13 @@ func (f *family[T]) remake(g *fragment, t *textWriter, name string, all []row[T]
 	if first > 0 && f.has(all[first-1].of) {
 		f.line(t, name, &all[first-1])
 	}
-	before := len(t.line)
+	before, lines := len(t.line), f.lines()
 	for i := range all[first:] {
 		if r := &all[first+i]; f.has(r.of) {
 			f.line(t, name, r)
 		}
 	}
-	g.make(&t.bits, lastLine(t.line[:before]), t.line[before:])
+	g.make(&t.bits, lastRecord(t.line[:before], lines), t.line[before:], lines)
 	g.made = g.wanted
 	t.line = t.line[:0]
 }

@@ -300,7 +300,8 @@ func TestCompressedScrapeForOthers(t *testing.T) {
 	}
 }
 
-// Lines and fragments at every bit of a word, of every number of bits.
+// Lines and fragments at every bit of a word, of every number of bits, with records of some
+// lines that refer to what came before.
 func TestGzipLinesWithFragments(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -314,20 +315,21 @@ func TestGzipLinesWithFragments(t *testing.T) {
 		z.reset(&out)
 		before := ""
 		for range 40 {
+			lines := 1 + random.IntN(4)
 			line := someLine(random)
 			if random.IntN(4) == 0 {
 				io.WriteString(&z, line)
 				text.WriteString(line)
-				before = lastOf(line)
+				before = line
 				continue
 			}
 			var g fragment
-			g.make(&d, []byte(before), []byte(line))
+			g.make(&d, lastRecord([]byte(before), lines), []byte(line), lines)
 			at[z.bits.n]++
 			sizes[g.bits%64]++
 			z.add(&g)
 			text.WriteString(line)
-			before = lastOf(line)
+			before = line
 		}
 		if err := z.Close(); err != nil {
 			t.Fatal(err)
@@ -352,8 +354,6 @@ func someLine(random *rand.Rand) string {
 	}
 	return b.String()
 }
-
-func lastOf(text string) string { return string(lastLine([]byte(text))) }
 
 func FuzzCRCAfter(f *testing.F) {
 	f.Add([]byte("limeload"), []byte{}, uint16(0))
