@@ -71,11 +71,11 @@ func TestWeightOfABackend(t *testing.T) {
 
 // A line of a pool stays short, however much is wrong.
 func TestTroublesOfAPool(t *testing.T) {
-	p := client.Pool{Split: "pg-1, pg-2", Backends: []client.Backend{{Name: "ok", Usable: true}}}
+	p := client.Pool{Split: "pg-1, pg-2", Held: 7, Backends: []client.Backend{{Name: "ok", Usable: true}}}
 	for i := range 5 {
 		p.Backends = append(p.Backends, client.Backend{Name: fmt.Sprintf("b%d", i), Excluded: "mode is drain"})
 	}
-	want := "several primaries: pg-1, pg-2; b0: mode is drain; b1: mode is drain; and 3 more"
+	want := "several primaries: pg-1, pg-2; b0: mode is drain; b1: mode is drain; and 3 more; 7 held by the backends' rate"
 	if got := troubles(&p); got != want {
 		t.Errorf("got %q; want %q", got, want)
 	}

@@ -132,7 +132,7 @@ func listenerTable(all []client.Listener) *show.Table {
 }
 
 func poolTable(all []client.Pool) *show.Table {
-	t := show.NewTable("POOL", ">USABLE", ">ACTIVE", "NOT USABLE")
+	t := show.NewTable("POOL", ">USABLE", ">ACTIVE", "NOTE")
 	for i := range all {
 		p := &all[i]
 		var active int64
@@ -147,7 +147,8 @@ func poolTable(all []client.Pool) *show.Table {
 // maxTroubles is how many backends a line of a pool tells of.
 const maxTroubles = 3
 
-// troubles says what is against a pool's backends, the first few of them.
+// troubles says what is against a pool's backends, the first few of them, and whom they
+// keep waiting.
 func troubles(p *client.Pool) string {
 	var all []string
 	if p.Split != "" {
@@ -160,6 +161,9 @@ func troubles(p *client.Pool) string {
 	}
 	if more := len(all) - maxTroubles; more > 0 {
 		all = append(all[:maxTroubles], fmt.Sprintf("and %d more", more))
+	}
+	if p.Held > 0 {
+		all = append(all, fmt.Sprintf("%d held by the backends' rate", p.Held))
 	}
 	return strings.Join(all, "; ")
 }

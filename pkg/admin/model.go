@@ -50,6 +50,7 @@ type Pool struct {
 	Quorum   int       `json:"quorum" doc:"Usable backends below which the pool is not ready"`
 	Split    string    `json:"split,omitempty" doc:"Who claims to be the primary, if several do"`
 	Refusing bool      `json:"refusing,omitempty" doc:"Because of that none of them is used"`
+	Held     int       `json:"held,omitempty" doc:"Clients that wait, unread, for a backend that is below its rate"`
 	Backends []Backend `json:"backends"`
 	Leaving  []Backend `json:"leaving,omitempty" doc:"Removed backends of which sessions still live"`
 	Removed  bool      `json:"removed,omitempty" doc:"From the configuration; sessions of it still live"`
@@ -154,7 +155,7 @@ func newListener(l *server.ListenerSnapshot) Listener {
 func newPool(p *server.PoolSnapshot, overrides []server.Override) Pool {
 	out := Pool{
 		Name: p.Name, Removed: p.Removed, Usable: p.Usable,
-		Quorum: p.Quorum, Split: p.Split, Refusing: p.Refusing, Backends: []Backend{},
+		Quorum: p.Quorum, Split: p.Split, Refusing: p.Refusing, Held: p.Held, Backends: []Backend{},
 	}
 	for i := range p.Leaving {
 		out.Leaving = append(out.Leaving, newBackend(&p.Leaving[i]))

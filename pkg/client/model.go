@@ -64,6 +64,7 @@ type Pool struct {
 	Split    string    `json:"split,omitempty"`    // who claims to be the primary, if several do
 	Refusing bool      `json:"refusing,omitempty"` // because of that none is used
 	Removed  bool      `json:"removed,omitempty"`  // from the file; sessions still live
+	Held     int       `json:"held,omitempty"`     // waiting for a backend that is below its rate
 	Backends []Backend `json:"backends"`
 	Leaving  []Backend `json:"leaving,omitempty"` // removed, with sessions that still live
 }

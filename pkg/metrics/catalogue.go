@@ -107,6 +107,8 @@ var pools = []family[server.PoolSnapshot]{
 		func(p *server.PoolSnapshot) float64 { return one(p.Split != "") }).only(poolIsConfigured),
 	gauge("pool_split_refusing", "1 while none of several that claim to be the primary is used, else 0.",
 		func(p *server.PoolSnapshot) float64 { return one(p.Refusing) }).only(poolIsConfigured),
+	gauge("pool_held", "Clients that wait, unread, for a backend that is below its rate.",
+		func(p *server.PoolSnapshot) float64 { return float64(p.Held) }).only(isPaced),
 	gauge("pool_sessions_active", "Sessions that use its backends now, removed ones and those that still connect included.", activeOfPool),
 	counter("pool_sessions_total", "Sessions connected to a backend, removed ones included.",
 		func(p *server.PoolSnapshot) float64 { return float64(p.Connect.Count()) }),
@@ -206,6 +208,7 @@ func activeOfPool(p *server.PoolSnapshot) float64 {
 // What was removed keeps its counts until its last session has ended; there is
 // nothing else to tell of it.
 func isConfigured(b *server.BackendSnapshot) bool  { return !b.Removed }
+func isPaced(p *server.PoolSnapshot) bool          { return p.Paced }
 func poolIsConfigured(p *server.PoolSnapshot) bool { return !p.Removed }
 
 func isLimited(b *server.BackendSnapshot) bool { return b.MaxConnections > 0 }

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
+
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Clients that were refused are counted by reason; listeners that ask nothing have no
@@ -56,5 +59,36 @@ backend = [{ address = %q }]
 				t.Fatal("a listener that asks nothing has samples of refusals")
 			}
 		}
+	}
+}
+
+// Who waits for a backend's rate is shown of pools that have one, and of no others.
+func TestHeldByAPool(t *testing.T) {
+	backend := echo(t)
+	s := start(t, fmt.Sprintf(`
+listener = [{ name = "slow", listen = ["127.0.0.1:0"], pool = "slow" }, { name = "open", listen = ["127.0.0.1:0"], pool = "open" }]
+[[pool]]
+name = "slow"
+health = { type = "none" }
+limits = { rate = 1, burst = 1, max_delay = "1h" }
+backend = [{ address = %q }]
+[[pool]]
+name = "open"
+health = { type = "none" }
+backend = [{ address = %q }]
+`, backend, backend))
+	for range 60 { // enough for a minute
+		c, err := net.Dial("tcp", s.Addr("slow").String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	held := func() []*dto.Metric { return scrape(t, Handler(s, Build{}))["limeload_pool_held"].GetMetric() }
+	eventually(t, "some are held", func() bool {
+		return slices.ContainsFunc(held(), func(m *dto.Metric) bool { return m.GetGauge().GetValue() > 0 })
+	})
+	if rows := held(); len(rows) != 1 || rows[0].GetLabel()[0].GetValue() != "slow" {
+		t.Errorf("got %v; want one sample, of the pool that has a rate", rows)
 	}
 }

@@ -474,13 +474,13 @@ func TestBackendRate(t *testing.T) {
 			t.Errorf("one more than may be held: got %v; want %v", err, LimitDelay)
 		}
 		leave(other)
-		if n := r.Conf().Pool.queue.Len(); n != 1 {
+		if n := r.Conf().Pool.Held(); n != 1 {
 			t.Errorf("%d held; want 1", n)
 		}
 		if _, err := dial(t, s); err != nil {
 			t.Errorf("got %v; want an endpoint in the end", err)
 		}
-		if n := r.Conf().Pool.queue.Len(); n != 0 {
+		if n := r.Conf().Pool.Held(); n != 0 {
 			t.Errorf("%d held; want 0", n)
 		}
 		leave(s)

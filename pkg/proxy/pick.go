@@ -29,6 +29,12 @@ func (p *Pool) RateWait(t *Target) time.Duration {
 	return t.rate.Wait(l.Rate, limit.Now())
 }
 
+// Paced reports whether backends have a rate.
+func (p *Pool) Paced() bool { return !p.dialing.Load().Limit.Rate.IsZero() }
+
+// Held is how many clients wait for a backend that is below its rate.
+func (p *Pool) Held() int { return p.queue.Len() }
+
 // limited reports whether err is a limit's answer, and not that of an attempt.
 func limited(err error) bool {
 	switch err.(type) {

@@ -80,6 +80,8 @@ type PoolSnapshot struct {
 	Backends []BackendSnapshot // configured
 	Leaving  []BackendSnapshot // removed; sessions of them still live
 	Connect  Durations         // of successful attempts
+	Paced    bool              // backends have a rate, or had one that clients are held for still
+	Held     int               // clients that wait for a backend that is below its rate
 
 	FirstByte Durations // of ended sessions: time to the backend's first byte
 
@@ -262,7 +264,8 @@ func (s *Server) snapshotPool(p *pool, snap *PoolSnapshot, rows *[]balancer.Stat
 		b.count(t)
 		b.Check, _ = s.monitor.Status(t.Check)
 	}
-	snap.Quorum = p.quorum()
+	snap.Quorum, snap.Held = p.quorum(), p.front.Held()
+	snap.Paced = p.front.Paced() || snap.Held > 0
 	split := p.keeper.rulings(snap.Backends)
 	snap.Split, snap.Refusing = split.String(), split.Refusing
 	for _, b := range s.leaving.of(p.cfg.Name) {

@@ -60,6 +60,7 @@ func poll(ctx context.Context, api *client.Client, w wanted, last *frame) (*fram
 	}
 	f.at = time.Now()
 	for i := range pools {
+		f.held += pools[i].Held
 		for _, b := range append(pools[i].Backends, pools[i].Leaving...) {
 			f.rows = append(f.rows, row{client.Place{Pool: pools[i].Name, Backend: b.Name}, b})
 		}

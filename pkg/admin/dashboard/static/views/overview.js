@@ -42,7 +42,7 @@ export class Overview {
   showRefused(model) {
     const kinds = model.listeners.map((l) => refusalKinds(l)[0]);
     const now = total(kinds.flatMap(({ key }) => Object.values(model.rates(key)))) ?? 0;
-    const held = total(model.listeners.map((l) => l.held));
+    const held = total([...model.listeners, ...model.pools].map((one) => one.held ?? 0));
     const ever = total(kinds.flatMap(({ counts }) => Object.values(counts))) ?? 0;
     const remark = held > 0 ? `${count(held)} held now` : `${count(ever)} since start`;
     this.refused.update(rate(now), remark, model.totalTrail("refused"));

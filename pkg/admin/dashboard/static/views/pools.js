@@ -140,13 +140,14 @@ class Pool {
   }
 }
 
-// standing is how many backends serve, and what is wrong with the others.
+// standing is how many backends serve, what is wrong with the others, and who waits.
 function standing(p) {
   if (p.removed) return "removed from the configuration; its last sessions live";
   const others = new Map();
   for (const b of p.backends) if (!b.usable) others.set(state(b).word, (others.get(state(b).word) ?? 0) + 1);
   const needed = p.quorum > 1 ? ` (${count(p.quorum)} needed)` : "";
-  return [`${count(p.usable)} of ${count(p.backends.length)} usable${needed}`, ...[...others].map(([word, n]) => `${count(n)} ${word}`)].join(" · ");
+  const held = p.held > 0 ? [`${count(p.held)} held by the backends' rate`] : [];
+  return [`${count(p.usable)} of ${count(p.backends.length)} usable${needed}`, ...[...others].map(([word, n]) => `${count(n)} ${word}`), ...held].join(" · ");
 }
 
 // problem is what is wrong with the pool as a whole.
