@@ -221,8 +221,8 @@ func (s *Server) refreshList(ctx context.Context, listener string, was *accessLi
 	}
 	if err != nil {
 		was.failed = next.files
-		s.log.Error().Str("listener", listener).Err(err).Msg("access list not changed")
 		s.publish(Event{Kind: EventReload, Listener: listener, Reason: "access list not changed: " + err.Error()})
+		s.log.Error().Str("listener", listener).Err(err).Msg("access list not changed")
 		return
 	}
 	s.applying.Lock()
@@ -234,9 +234,9 @@ func (s *Server) refreshList(ctx context.Context, listener string, was *accessLi
 	}
 	l.access = &next
 	l.front.Configure(s.conf(st, l))
-	s.log.Info().Str("listener", listener).Int("old", was.Len()).Int("new", next.Len()).Msg("access list changed")
 	s.publish(Event{
 		Kind: EventReload, Listener: listener, Old: fmt.Sprint(was.Len()), New: fmt.Sprint(next.Len()),
 		Reason: "access list changed: number of networks",
 	})
+	s.log.Info().Str("listener", listener).Int("old", was.Len()).Int("new", next.Len()).Msg("access list changed")
 }

@@ -281,14 +281,14 @@ func (s *Server) check(p *pool, b *balancer.Backend) healthcheck.Check {
 				k.SetHealth(b, health(c.New), c.Result.Text())
 				return true
 			})
-			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
-				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
-				Float64("duration", c.At.Sub(c.Since).Seconds()).Int("usable", p.balancer.Usable()).
-				Msg("backend " + c.New.String())
 			s.publish(Event{
 				Kind: EventHealth, Pool: p.cfg.Name, Backend: b.Name(),
 				Old: c.Old.String(), New: c.New.String(), Reason: c.Result.Text(),
 			})
+			s.log.Info().Str("pool", p.cfg.Name).Str("backend", b.Name()).
+				Str("old", c.Old.String()).Str("new", c.New.String()).Str("reason", c.Result.Text()).
+				Float64("duration", c.At.Sub(c.Since).Seconds()).Int("usable", p.balancer.Usable()).
+				Msg("backend " + c.New.String())
 		},
 	}
 }
@@ -531,8 +531,8 @@ func (s *Server) shut(l *listener, shut bool) bool {
 		}
 	}
 	if ok && l.front.Shut.Swap(shut) != shut {
-		s.log.Info().Str("listener", l.cfg.Name).Str("pool", l.cfg.Pool).Bool("listening", !shut).Msg("when_down")
 		s.tellShut(l, shut)
+		s.log.Info().Str("listener", l.cfg.Name).Str("pool", l.cfg.Pool).Bool("listening", !shut).Msg("when_down")
 	}
 	return ok
 }

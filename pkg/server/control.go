@@ -110,6 +110,7 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 		if set.Mode != nil && *set.Mode == balancer.Ready {
 			s.letIn(pool, backend)
 		}
+		s.tellSettings(pool, was, set)
 		e := s.log.Info().Str("pool", pool).Str("backend", backend)
 		if set.Mode != nil {
 			e.Str("mode", set.Mode.String())
@@ -121,7 +122,6 @@ func (s *Server) SetBackend(ctx context.Context, pool, backend string, set Setti
 			e.Int("max_connections", *set.MaxConnections)
 		}
 		e.Msg("override")
-		s.tellSettings(pool, was, set)
 	}
 	return err
 }
@@ -155,8 +155,8 @@ func (s *Server) AddBackend(ctx context.Context, pool string, b config.Backend) 
 		return nil
 	})
 	if err == nil {
-		s.log.Info().Str("pool", pool).Str("backend", b.Name).Str("address", b.Address.String()).Msg("override: backend added")
 		s.publish(Event{Kind: EventOverride, Pool: pool, Backend: b.Name, New: "added", Reason: b.Address.String()})
+		s.log.Info().Str("pool", pool).Str("backend", b.Name).Str("address", b.Address.String()).Msg("override: backend added")
 	}
 	return err
 }
@@ -188,8 +188,8 @@ func (s *Server) RemoveBackend(ctx context.Context, pool, backend string, force 
 	if force {
 		cut = s.kill(gone, splice.ReasonKilled)
 	}
-	s.log.Info().Str("pool", pool).Str("backend", backend).Int("cut", cut).Msg("override: backend removed")
 	s.publish(Event{Kind: EventOverride, Pool: pool, Backend: backend, New: "removed"})
+	s.log.Info().Str("pool", pool).Str("backend", backend).Int("cut", cut).Msg("override: backend removed")
 	return nil
 }
 

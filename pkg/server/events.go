@@ -99,7 +99,8 @@ func (l *eventLog) after(id uint64) ([]Event, <-chan struct{}) {
 	return events, l.more
 }
 
-// publish tells of an event; its ID and Time are set here. It does not block.
+// publish tells of an event; its ID and Time are set here. It does not block. Where the same
+// is a line of the log, that comes after it: who reads the line finds the event.
 func (s *Server) publish(e Event) { s.events.add(e) }
 
 // Events answers the events after the one of that ID, 0 for all that are kept, which

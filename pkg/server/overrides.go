@@ -305,8 +305,8 @@ func (s *Server) ResetOverrides(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		s.log.Info().Msg("overrides reset")
 		s.tellReset(was)
+		s.log.Info().Msg("overrides reset")
 	}
 	return err
 }

@@ -105,11 +105,15 @@ func (s *Server) tellDue(l *proxy.Listener, t *tally, now time.Time, all bool) {
 	}
 }
 
-// tell writes a line, keeps it for who looks, and publishes an event if one is due.
+// tell keeps what is told for who looks, publishes an event if one is due, and writes a line.
 func (s *Server) tell(l *proxy.Listener, n news) {
 	m := Refused{Refusal: n.refusal, DryRun: n.dryRun, At: time.Now()}
 	m.Client, m.Rule = l.Example(n.refusal, n.dryRun)
 	s.lately.note(l, m)
+	if n.event > 0 {
+		m.Count = n.event
+		s.publish(Event{Kind: EventRefused, Listener: l.Name, New: n.refusal.String(), Reason: m.words(), Refused: &m})
+	}
 
 	e := s.log.Warn().Str("listener", l.Name).Str("reason", n.refusal.String()).Uint64("count", n.count).
 		Str("client", m.ClientText()).Bool("dry_run", n.dryRun)
@@ -117,8 +121,4 @@ func (s *Server) tell(l *proxy.Listener, n news) {
 		e.Str("rule", m.Rule)
 	}
 	e.Msg("refused")
-	if n.event > 0 {
-		m.Count = n.event
-		s.publish(Event{Kind: EventRefused, Listener: l.Name, New: n.refusal.String(), Reason: m.words(), Refused: &m})
-	}
 }

@@ -98,8 +98,8 @@ func (s *Server) reload(cfg *config.Config, r Reload, k *known, began time.Time)
 	if err != nil {
 		return next.changes, err
 	}
-	s.logReloaded(config.TallyOf(next.changes), r.Source, time.Since(began))
 	s.tellReloaded(next.changes)
+	s.logReloaded(config.TallyOf(next.changes), r.Source, time.Since(began))
 	return next.changes, nil
 }
 

@@ -221,9 +221,9 @@ func (s *Server) acceptPaused(err error) {
 // announce says within which limits it runs.
 func (s *Server) announce() {
 	b := s.budget
+	s.publish(Event{Kind: EventLifetime, New: "started"})
 	s.log.Info().Str("engine", s.engineType()).Int("loops", len(s.engine.Stats())).
 		Uint64("open_files", b.files).Int("max_connections", s.gate.Limit()).Msg("started")
-	s.publish(Event{Kind: EventLifetime, New: "started"})
 	b.warn(s.start, s.log)
 }
 

@@ -217,12 +217,12 @@ func (s *Server) announceStanding(p *pool, c standing.Change) {
 			level, msg = s.log.Error(), "split: several backends claim to be the primary"
 		}
 	}
+	s.publish(e)
 	level.Str("pool", e.Pool)
 	if e.Backend != "" {
 		level.Str("backend", e.Backend)
 	}
 	level.Str("old", e.Old).Str("new", e.New).Str("reason", e.Reason).Msg(msg)
-	s.publish(e)
 }
 
 // keep has time and sessions change standings, until the server stops.

@@ -104,12 +104,12 @@ func (s *Server) tellSettings(pool string, was *balancer.State, set Settings) {
 // tellTaken tells which backends that were added by hand are the file's now.
 func (s *Server) tellTaken(taken []addition) {
 	for _, a := range taken {
-		s.log.Info().Str("pool", a.pool).Str("backend", a.backend.Name).Str("address", a.backend.Address.String()).
-			Msg("override ends: the file has the backend that was added")
 		s.publish(Event{
 			Kind: EventOverride, Pool: a.pool, Backend: a.backend.Name, Old: "added", New: "file",
 			Reason: a.backend.Address.String(),
 		})
+		s.log.Info().Str("pool", a.pool).Str("backend", a.backend.Name).Str("address", a.backend.Address.String()).
+			Msg("override ends: the file has the backend that was added")
 	}
 }
 
