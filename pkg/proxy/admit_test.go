@@ -5,12 +5,23 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/limeload/limeload/pkg/access"
 	"github.com/limeload/limeload/pkg/limit"
 	"github.com/limeload/limeload/splice"
 )
+
+// unhurried runs a test in synctest's bubble, where time passes only while the test sleeps:
+// no rate gives a token back because the machine was slow.
+func unhurried(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Duration(-limit.Now())) // from the year 2000, where bubbles begin, to this process
+		test(t)
+	})
+}
 
 // guarded is a rig whose listener has an Admission.
 func guarded(t *testing.T, a *Admission) *rig {
@@ -91,36 +102,38 @@ func TestAdmission(t *testing.T) {
 			[]string{"", "limit-source-connections", "limit-source-connections", "", "limit-rate"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := guarded(t, &test.ask)
-			refused := map[string]uint64{}
-			for i, c := range test.clients {
-				foreseen, rule := r.Refusal(netip.Addr{})
-				if c != "unix" {
-					foreseen, rule = r.Refusal(netip.MustParseAddr(c).Unmap())
+			unhurried(t, func(t *testing.T) {
+				r := guarded(t, &test.ask)
+				refused := map[string]uint64{}
+				for i, c := range test.clients {
+					foreseen, rule := r.Refusal(netip.Addr{})
+					if c != "unix" {
+						foreseen, rule = r.Refusal(netip.MustParseAddr(c).Unmap())
+					}
+					s, err := r.come(c)
+					got := ""
+					if err != nil {
+						got = err.Error()
+						refused[got]++
+					} else {
+						defer leave(s)
+					}
+					if got != test.want[i] {
+						t.Errorf("client %d, %s: got %q; want %q", i, c, got, test.want[i])
+					}
+					if foreseen != got || (rule == "") != (got == "") {
+						t.Errorf("client %d, %s: Refusal said %q (%s); it was %q", i, c, foreseen, rule, got)
+					}
 				}
-				s, err := r.come(c)
-				got := ""
-				if err != nil {
-					got = err.Error()
-					refused[got]++
-				} else {
-					defer leave(s)
+				for _, kind := range Refusals() {
+					if n := r.Refused[kind].Load(); n != refused[kind.String()] {
+						t.Errorf("%s: counted %d; want %d", kind, n, refused[kind.String()])
+					}
 				}
-				if got != test.want[i] {
-					t.Errorf("client %d, %s: got %q; want %q", i, c, got, test.want[i])
+				if n := uint64(len(test.clients)) - r.Sessions.Load(); n != sum(refused) {
+					t.Errorf("%d clients are no sessions; want the %d that were refused", n, sum(refused))
 				}
-				if foreseen != got || (rule == "") != (got == "") {
-					t.Errorf("client %d, %s: Refusal said %q (%s); it was %q", i, c, foreseen, rule, got)
-				}
-			}
-			for _, kind := range Refusals() {
-				if n := r.Refused[kind].Load(); n != refused[kind.String()] {
-					t.Errorf("%s: counted %d; want %d", kind, n, refused[kind.String()])
-				}
-			}
-			if n := uint64(len(test.clients)) - r.Sessions.Load(); n != sum(refused) {
-				t.Errorf("%d clients are no sessions; want the %d that were refused", n, sum(refused))
-			}
+			})
 		})
 	}
 }
@@ -134,25 +147,27 @@ func sum(counts map[string]uint64) (n uint64) {
 
 // A client that one limit refuses has taken nothing from the others.
 func TestRefusedTakesNothing(t *testing.T) {
-	r := guarded(t, &Admission{All: quota(10, 1, 1), Each: quota(10, 5, 5)})
-	s, _ := r.come("192.0.2.1")
-	for range 100 { // the listener's rate refuses, after the source's was asked
-		if _, err := r.come("192.0.2.1"); err != LimitRate {
-			t.Fatalf("got %v; want %v", err, LimitRate)
+	unhurried(t, func(t *testing.T) {
+		r := guarded(t, &Admission{All: quota(10, 1, 1), Each: quota(10, 5, 5)})
+		s, _ := r.come("192.0.2.1")
+		for range 100 { // the listener's rate refuses, after the source's was asked
+			if _, err := r.come("192.0.2.1"); err != LimitRate {
+				t.Fatalf("got %v; want %v", err, LimitRate)
+			}
 		}
-	}
-	r.guard(&Admission{All: quota(10, 0, 0), Each: quota(10, 5, 5)})
-	for i := range 4 { // of the source's burst
-		s, err := r.come("192.0.2.1")
-		if err != nil {
-			t.Fatalf("session %d: got %v; want the source's burst untouched", i, err)
+		r.guard(&Admission{All: quota(10, 0, 0), Each: quota(10, 5, 5)})
+		for i := range 4 { // of the source's burst
+			s, err := r.come("192.0.2.1")
+			if err != nil {
+				t.Fatalf("session %d: got %v; want the source's burst untouched", i, err)
+			}
+			defer leave(s)
 		}
-		defer leave(s)
-	}
-	leave(s)
-	if n := r.inside.Load(); n != 4 {
-		t.Errorf("%d sessions are counted; want 4", n)
-	}
+		leave(s)
+		if n := r.inside.Load(); n != 4 {
+			t.Errorf("%d sessions are counted; want 4", n)
+		}
+	})
 }
 
 // What was taken is given back, whatever has changed meanwhile; and a random history
@@ -272,38 +287,40 @@ func TestRecount(t *testing.T) {
 }
 
 func TestDryRunOnlyCounts(t *testing.T) {
-	a := &Admission{Access: deny("198.51.100.0/24"), AccessDryRun: true, All: quota(3, 1, 4), Each: quota(2, 0, 0)}
-	a.All.DryRun, a.Each.DryRun = true, true
-	a.Each.DelayConnections = true // even so nobody is held
-	r := guarded(t, a)
-	for range 5 {
-		s, err := r.come("192.0.2.1")
-		if err != nil {
-			t.Fatalf("got %v; want a dry run to let everybody in", err)
+	unhurried(t, func(t *testing.T) {
+		a := &Admission{Access: deny("198.51.100.0/24"), AccessDryRun: true, All: quota(3, 1, 4), Each: quota(2, 0, 0)}
+		a.All.DryRun, a.Each.DryRun = true, true
+		a.Each.DelayConnections = true // even so nobody is held
+		r := guarded(t, a)
+		for range 5 {
+			s, err := r.come("192.0.2.1")
+			if err != nil {
+				t.Fatalf("got %v; want a dry run to let everybody in", err)
+			}
+			if _, err := s.Dial(nil); err != nil {
+				t.Fatalf("Dial: got %v; want an endpoint at once", err)
+			}
+			defer leave(s)
 		}
-		if _, err := s.Dial(nil); err != nil {
-			t.Fatalf("Dial: got %v; want an endpoint at once", err)
+		s, err := r.come("198.51.100.9")
+		if err != nil {
+			t.Fatal(err)
 		}
 		defer leave(s)
-	}
-	s, err := r.come("198.51.100.9")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer leave(s)
-	for kind, want := range map[Refusal]uint64{
-		AccessDenied: 1, LimitSourceConnections: 3, LimitConnections: 3, LimitRate: 2,
-	} {
-		if got := r.DryRun[kind].Load(); got != want {
-			t.Errorf("%s: counted %d; want %d", kind, got, want)
+		for kind, want := range map[Refusal]uint64{
+			AccessDenied: 1, LimitSourceConnections: 3, LimitConnections: 3, LimitRate: 2,
+		} {
+			if got := r.DryRun[kind].Load(); got != want {
+				t.Errorf("%s: counted %d; want %d", kind, got, want)
+			}
+			if got := r.Refused[kind].Load(); got != 0 {
+				t.Errorf("%s: %d refused; want none", kind, got)
+			}
 		}
-		if got := r.Refused[kind].Load(); got != 0 {
-			t.Errorf("%s: %d refused; want none", kind, got)
+		if name, rule := r.Refusal(netip.MustParseAddr("198.51.100.9")); name != "" {
+			t.Errorf("Refusal said %s (%s); want that nothing refuses", name, rule)
 		}
-	}
-	if name, rule := r.Refusal(netip.MustParseAddr("198.51.100.9")); name != "" {
-		t.Errorf("Refusal said %s (%s); want that nothing refuses", name, rule)
-	}
+	})
 }
 
 // dial asks as an engine does, until there is an endpoint or an error, and answers how
@@ -438,73 +455,79 @@ func TestBackendRate(t *testing.T) {
 		}}
 	}
 	t.Run("the next backend, then the reset", func(t *testing.T) {
-		r := newRig(t, below(false, false), target("a", "10.0.0.1:1"), target("b", "10.0.0.2:1"))
-		var got []string
-		for range 6 {
-			s := r.open(t)
-			ep, err := s.Dial(nil)
-			if err != nil {
-				got = append(got, err.Error())
-				s.Close(splice.Result{Reason: splice.ReasonConnectFailed, Err: err})
-				continue
+		unhurried(t, func(t *testing.T) {
+			r := newRig(t, below(false, false), target("a", "10.0.0.1:1"), target("b", "10.0.0.2:1"))
+			var got []string
+			for range 6 {
+				s := r.open(t)
+				ep, err := s.Dial(nil)
+				if err != nil {
+					got = append(got, err.Error())
+					s.Close(splice.Result{Reason: splice.ReasonConnectFailed, Err: err})
+					continue
+				}
+				got = append(got, ep.Addr.String())
+				leave(s)
 			}
-			got = append(got, ep.Addr.String())
-			leave(s)
-		}
-		want := []string{"10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.2:1", "limit-backend-rate", "limit-backend-rate"}
-		if !equal(got, want) {
-			t.Errorf("got %v; want %v", got, want)
-		}
-		if r.Refused[LimitBackendRate].Load() != 2 || r.Ended[splice.ReasonLimit].Load() != 2 {
-			t.Errorf("%d refused, %d ended by a limit; want 2", r.Refused[LimitBackendRate].Load(), r.Ended[splice.ReasonLimit].Load())
-		}
+			want := []string{"10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.2:1", "limit-backend-rate", "limit-backend-rate"}
+			if !equal(got, want) {
+				t.Errorf("got %v; want %v", got, want)
+			}
+			if r.Refused[LimitBackendRate].Load() != 2 || r.Ended[splice.ReasonLimit].Load() != 2 {
+				t.Errorf("%d refused, %d ended by a limit; want 2", r.Refused[LimitBackendRate].Load(), r.Ended[splice.ReasonLimit].Load())
+			}
+		})
 	})
 	t.Run("held until one is below", func(t *testing.T) {
-		r := newRig(t, below(true, false), target("a", "10.0.0.1:1"))
-		for range 2 {
-			s := r.open(t)
-			s.Dial(nil)
-			defer leave(s)
-		}
-		s, other := r.open(t), r.open(t)
-		if _, err := s.Dial(nil); !isWait(err) {
-			t.Errorf("got %v; want a wait", err)
-		}
-		if _, err := other.Dial(nil); err != LimitDelay {
-			t.Errorf("one more than may be held: got %v; want %v", err, LimitDelay)
-		}
-		leave(other)
-		if n := r.Conf().Pool.Held(); n != 1 {
-			t.Errorf("%d held; want 1", n)
-		}
-		if _, err := dial(t, s); err != nil {
-			t.Errorf("got %v; want an endpoint in the end", err)
-		}
-		if n := r.Conf().Pool.Held(); n != 0 {
-			t.Errorf("%d held; want 0", n)
-		}
-		leave(s)
+		unhurried(t, func(t *testing.T) {
+			r := newRig(t, below(true, false), target("a", "10.0.0.1:1"))
+			for range 2 {
+				s := r.open(t)
+				s.Dial(nil)
+				defer leave(s)
+			}
+			s, other := r.open(t), r.open(t)
+			if _, err := s.Dial(nil); !isWait(err) {
+				t.Errorf("got %v; want a wait", err)
+			}
+			if _, err := other.Dial(nil); err != LimitDelay {
+				t.Errorf("one more than may be held: got %v; want %v", err, LimitDelay)
+			}
+			leave(other)
+			if n := r.Conf().Pool.Held(); n != 1 {
+				t.Errorf("%d held; want 1", n)
+			}
+			if _, err := dial(t, s); err != nil {
+				t.Errorf("got %v; want an endpoint in the end", err)
+			}
+			if n := r.Conf().Pool.Held(); n != 0 {
+				t.Errorf("%d held; want 0", n)
+			}
+			leave(s)
+		})
 	})
 	t.Run("who is held does not count any more where it is a dry run by then", func(t *testing.T) {
-		r := newRig(t, below(true, false), target("a", "10.0.0.1:1"))
-		for range 2 {
+		unhurried(t, func(t *testing.T) {
+			r := newRig(t, below(true, false), target("a", "10.0.0.1:1"))
+			for range 2 {
+				s := r.open(t)
+				s.Dial(nil)
+				defer leave(s)
+			}
 			s := r.open(t)
-			s.Dial(nil)
 			defer leave(s)
-		}
-		s := r.open(t)
-		defer leave(s)
-		_, err := s.Dial(nil)
-		if !isWait(err) {
-			t.Fatalf("got %v; want a wait", err)
-		}
-		r.Conf().Pool.SetDialing(below(true, true))
-		if _, err := s.Dial(err); err != nil {
-			t.Errorf("got %v; want an endpoint", err)
-		}
-		if n := r.Conf().Pool.queue.Len(); n != 0 {
-			t.Errorf("%d held; want 0", n)
-		}
+			_, err := s.Dial(nil)
+			if !isWait(err) {
+				t.Fatalf("got %v; want a wait", err)
+			}
+			r.Conf().Pool.SetDialing(below(true, true))
+			if _, err := s.Dial(err); err != nil {
+				t.Errorf("got %v; want an endpoint", err)
+			}
+			if n := r.Conf().Pool.queue.Len(); n != 0 {
+				t.Errorf("%d held; want 0", n)
+			}
+		})
 	})
 	t.Run("a backend that failed is not tried again for it", func(t *testing.T) {
 		r := newRig(t, below(false, false), target("a", "10.0.0.1:1"), target("b", "10.0.0.2:1"))
@@ -516,17 +539,19 @@ func TestBackendRate(t *testing.T) {
 		s.Close(splice.Result{Reason: splice.ReasonConnectFailed, Err: err})
 	})
 	t.Run("dry run", func(t *testing.T) {
-		r := newRig(t, below(true, true), target("a", "10.0.0.1:1"))
-		for range 5 {
-			s := r.open(t)
-			if _, err := s.Dial(nil); err != nil {
-				t.Errorf("got %v; want a dry run to let everybody in", err)
+		unhurried(t, func(t *testing.T) {
+			r := newRig(t, below(true, true), target("a", "10.0.0.1:1"))
+			for range 5 {
+				s := r.open(t)
+				if _, err := s.Dial(nil); err != nil {
+					t.Errorf("got %v; want a dry run to let everybody in", err)
+				}
+				defer leave(s)
 			}
-			defer leave(s)
-		}
-		if n := r.DryRun[LimitBackendRate].Load(); n != 3 {
-			t.Errorf("counted %d; want 3", n)
-		}
+			if n := r.DryRun[LimitBackendRate].Load(); n != 3 {
+				t.Errorf("counted %d; want 3", n)
+			}
+		})
 	})
 }
 

@@ -148,24 +148,26 @@ func TestHeldInOrderOfPlaces(t *testing.T) {
 
 // Tokens go to those who came first, too.
 func TestHeldInOrderOfTokens(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	all := quota(0, 20, 1) // a token every 50 ms: turns do not come together
-	all.DelayRate = true
-	r := guarded(t, &Admission{All: all, Hold: Hold{Longest: time.Minute, Most: 100}})
-	first, _ := r.come("192.0.2.1")
-	defer leave(first)
-	held := crowd(t, r, 5, one)
-	var in []int
-	for len(in) < len(held) {
-		for _, i := range knock(t, rnd, held) {
-			in = append(in, i)
-			leave(held[i])
-			held[i] = nil
+	unhurried(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		all := quota(0, 20, 1) // a token every 50 ms: turns do not come together
+		all.DelayRate = true
+		r := guarded(t, &Admission{All: all, Hold: Hold{Longest: time.Minute, Most: 100}})
+		first, _ := r.come("192.0.2.1")
+		defer leave(first)
+		held := crowd(t, r, 5, one)
+		var in []int
+		for ; len(in) < len(held); time.Sleep(time.Millisecond) {
+			for _, i := range knock(t, rnd, held) {
+				in = append(in, i)
+				leave(held[i])
+				held[i] = nil
+			}
 		}
-	}
-	if !slices.IsSorted(in) {
-		t.Errorf("came in as %v; want those who came first, first", in)
-	}
+		if !slices.IsSorted(in) {
+			t.Errorf("came in as %v; want those who came first, first", in)
+		}
+	})
 }
 
 // One source's clients do not stand in the way of another's.
@@ -185,32 +187,34 @@ func TestHeldForItsOwnSource(t *testing.T) {
 
 // Before a pool's backends it is the same.
 func TestHeldInOrderBeforeBackends(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	r := newRig(t, Dialing{Attempts: 1, Limit: BackendLimit{
-		Rate: limit.PerSecond(20, 1), Delay: true, Hold: Hold{Longest: time.Minute, Most: 10},
-	}}, target("a", "10.0.0.1:1"))
-	first, _ := r.come("192.0.2.1")
-	if _, err := first.Dial(nil); err != nil {
-		t.Fatal(err)
-	}
-	defer leave(first)
-	held := crowd(t, r, 5, one)
-	for i, s := range held { // that is when they come before the backends
-		if _, err := s.Dial(nil); !isWait(err) {
-			t.Fatalf("client %d: %v; want a wait", i, err)
+	unhurried(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		r := newRig(t, Dialing{Attempts: 1, Limit: BackendLimit{
+			Rate: limit.PerSecond(20, 1), Delay: true, Hold: Hold{Longest: time.Minute, Most: 10},
+		}}, target("a", "10.0.0.1:1"))
+		first, _ := r.come("192.0.2.1")
+		if _, err := first.Dial(nil); err != nil {
+			t.Fatal(err)
 		}
-	}
-	var in []int
-	for len(in) < len(held) {
-		for _, i := range knock(t, rnd, held) {
-			in = append(in, i)
-			leave(held[i])
-			held[i] = nil
+		defer leave(first)
+		held := crowd(t, r, 5, one)
+		for i, s := range held { // that is when they come before the backends
+			if _, err := s.Dial(nil); !isWait(err) {
+				t.Fatalf("client %d: %v; want a wait", i, err)
+			}
 		}
-	}
-	if !slices.IsSorted(in) {
-		t.Errorf("came in as %v; want those who came first, first", in)
-	}
+		var in []int
+		for ; len(in) < len(held); time.Sleep(time.Millisecond) {
+			for _, i := range knock(t, rnd, held) {
+				in = append(in, i)
+				leave(held[i])
+				held[i] = nil
+			}
+		}
+		if !slices.IsSorted(in) {
+			t.Errorf("came in as %v; want those who came first, first", in)
+		}
+	})
 }
 
 func TestTurn(t *testing.T) {
