@@ -57,6 +57,7 @@ func (l leakFree) Run() int {
 // the commands of testscript it adds
 //
 //	run STATUS PROGRAM...     run to the end; STATUS is what it must exit with
+//	until REGEXP PROGRAM...   run to the end, again and again until its standard output matches
 //	start NAME PROGRAM...     run in the background, with output in NAME.out and NAME.log
 //	signal NAME SIGNAL        TERM, INT, HUP, KILL
 //	ended NAME STATUS         wait until it has ended, by exit STATUS or "killed"; then
@@ -72,6 +73,7 @@ func (l leakFree) Run() int {
 //	[!] talk ADDR             exchange a line with an echo server through ADDR
 //	served ADDR               wait until that works
 //	refused ADDR              wait until connections to ADDR are refused
+//	connect NAME ADDR         connect, say nothing, and keep the connection
 //	hold NAME ADDR            exchange a line, and keep the connection
 //	waits NAME ADDR           the same, but nobody answers yet
 //	[!] release NAME          exchange another line over a connection that was kept, and close it
@@ -92,6 +94,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run":      command(2, cmdRun),
+			"until":    command(2, cmdUntil),
 			"start":    command(2, cmdStart),
 			"signal":   command(2, cmdSignal),
 			"ended":    command(2, cmdEnded),
@@ -105,6 +108,7 @@ func TestScripts(t *testing.T) {
 			"talk":     cmdTalk,
 			"served":   command(1, cmdServed),
 			"refused":  command(1, cmdRefused),
+			"connect":  command(2, cmdConnect),
 			"hold":     command(2, cmdHold),
 			"waits":    command(2, cmdWaits),
 			"release":  cmdRelease,
@@ -169,6 +173,18 @@ func cmdRun(ts *testscript.TestScript, args []string) {
 	p, err := start(program(ts, args[1:]), filepath.Join(ts.Getenv("WORK"), ".run"))
 	ts.Check(err)
 	expectStatus(ts, p, args[0])
+}
+
+func cmdUntil(ts *testscript.TestScript, args []string) {
+	re, err := regexp.Compile(args[0])
+	ts.Check(err)
+	eventually(ts, strings.Join(args[1:], " ")+" shows "+args[0], func() bool {
+		p, err := start(program(ts, args[1:]), filepath.Join(ts.Getenv("WORK"), ".until"))
+		ts.Check(err)
+		_, err = p.wait()
+		ts.Check(err)
+		return re.MatchString(ts.ReadFile(p.out))
+	})
 }
 
 func cmdStart(ts *testscript.TestScript, args []string) {
@@ -447,6 +463,8 @@ func cmdRefused(ts *testscript.TestScript, args []string) {
 		return errors.Is(err, unix.ECONNREFUSED)
 	})
 }
+
+func cmdConnect(ts *testscript.TestScript, args []string) { hold(ts, args[0], args[1]) }
 
 func cmdHold(ts *testscript.TestScript, args []string) {
 	ts.Check(exchange(hold(ts, args[0], args[1]), "hold"))
