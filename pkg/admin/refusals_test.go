@@ -42,9 +42,10 @@ backend = [{ name = "a", address = "`+snap.Pools[0].Backends[0].Address+`" }]
 		return len(l.Lately) == 1 && l.Lately[0].Reason == "access-denied" && l.Lately[0].Client == "127.0.0.1" && strings.HasPrefix(l.Lately[0].Rule, "deny 127.0.0.0/8 (test.toml:")
 	}
 	r.await(t, "the latest refused client and its rule", func() bool { return told(as[[]Listener](t, r, "/api/v1/listeners")[0]) })
-	if got := r.get(t, "/api/v1/events"); !strings.Contains(got, `"new":"access-denied"`) || !strings.Contains(got, `"refused":{"reason":"access-denied","count":1,`) {
-		t.Errorf("got %s; want an event of it", got)
-	}
+	r.await(t, "an event of it", func() bool {
+		got := r.get(t, "/api/v1/events")
+		return strings.Contains(got, `"new":"access-denied"`) && strings.Contains(got, `"refused":{"reason":"access-denied","count":1,`)
+	})
 	if got := r.get(t, "/api/v1/explain?client=127.0.0.1"); !strings.Contains(got, `"outcome":"refused"`) {
 		t.Errorf("got %s; want it foreseen", got)
 	}
