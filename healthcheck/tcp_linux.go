@@ -54,7 +54,9 @@ func startConnect(fd int, remote unix.Sockaddr) error {
 	return checkNotSelf(fd)
 }
 
-// awaitConnect waits for the outcome of a connect that is in progress on f.
+// awaitConnect waits for the outcome of a connect that is in progress on f. At the deadline
+// it looks once more: where this process got no CPU for so long, or the machine was
+// paused, the peer's answer is there all the same.
 func awaitConnect(ctx context.Context, f *os.File) error {
 	stop := interruptWhenDone(ctx, f)
 	defer stop()
@@ -62,12 +64,16 @@ func awaitConnect(ctx context.Context, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	var outcome error
-	err = raw.Write(func(fd uintptr) (done bool) {
+	outcome := error(unix.EINPROGRESS)
+	look := func(fd uintptr) (done bool) {
 		outcome = connectOutcome(int(fd))
 		return outcome != unix.EINPROGRESS
-	})
-	if err != nil {
+	}
+	err = raw.Write(look)
+	if err != nil && ctx.Err() == context.DeadlineExceeded {
+		raw.Control(func(fd uintptr) { look(fd) }) // fails only on a closed file
+	}
+	if outcome == unix.EINPROGRESS {
 		return err
 	}
 	return outcome

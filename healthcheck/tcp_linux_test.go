@@ -1,9 +1,11 @@
 package healthcheck
 
 import (
+	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -56,6 +58,40 @@ func acceptUntil(t *testing.T, l net.Listener, remote net.Addr) (before int) {
 			return before
 		}
 		before++
+	}
+}
+
+// A process that got no CPU until the deadline has passed finds the peer's answer all the
+// same: on lo it is there when connect(2) returns.
+func TestTCPAnswerIsThereAtTheDeadline(t *testing.T) {
+	late, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
+	defer cancel()
+	for _, test := range []struct {
+		name string
+		to   Address
+		want error
+	}{
+		{"up", tcpAddress(listen(t, "tcp", "127.0.0.1:0")), nil},
+		{"refused", closedPort(t, "127.0.0.1"), unix.ECONNREFUSED},
+	} {
+		remote, family, err := sockaddr(test.to.AddrPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = startConnect(fd, remote)
+		f := os.NewFile(uintptr(fd), "tcp")
+		f.SetDeadline(time.Unix(1, 0)) // as when the interruption is quicker than the first look
+		if err == unix.EINPROGRESS {
+			err = awaitConnect(late, f)
+		}
+		f.Close()
+		if err != test.want {
+			t.Errorf("%s: got %v; want %v", test.name, err, test.want)
+		}
 	}
 }
 
@@ -146,13 +182,11 @@ func TestTCPListenerWithFullBacklogTimesOut(t *testing.T) {
 	}
 	local, _ := unix.Getsockname(fd)
 	to, _ := addrPort(local)
-	for { // until the kernel drops the SYN
-		c, err := net.DialTimeout("tcp", to.String(), 100*time.Millisecond)
-		if err != nil {
-			break
-		}
-		defer c.Close()
+	c, err := net.Dial("tcp", to.String()) // a backlog of 0 holds one: the kernel drops the next SYN
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer c.Close()
 	expect(t, probe(t, NewTCP(), Address{AddrPort: to}, 50*time.Millisecond), Down, ReasonTimeout)
 }
 
