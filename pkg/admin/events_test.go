@@ -82,8 +82,12 @@ func (r *reader) event() (e Event) {
 
 func TestEventsArrive(t *testing.T) {
 	r := newRig(t, Options{}, false)
-	kept := as[[]Event](t, r, "/api/v1/events")
-	if len(kept) < 4 || kept[0].ID == 0 {
+	var kept []Event
+	r.await(t, "the start, the listener and two backends are told", func() bool { // each a moment after it is so
+		kept = as[[]Event](t, r, "/api/v1/events")
+		return len(kept) >= 4
+	})
+	if kept[0].ID == 0 {
 		t.Fatalf("got %+v; want those of the start", kept)
 	}
 	last := kept[len(kept)-1].ID
