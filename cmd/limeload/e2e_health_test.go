@@ -32,7 +32,7 @@ func healthICMP(t *testing.T, address string) {
 
 		[[pool]]
 		name = "pool"
-		health = { type = "icmp", interval = "20ms" }
+		health = { type = "icmp", interval = "500ms" }
 		backend = [ { name = "b", address = %q } ]
 	`, backend.address))
 	first := l.await(fields{"msg": "probe", "backend": "b"})
