@@ -58,7 +58,7 @@ var sessionCases = []struct {
 	},
 	{
 		name:     "nobody says anything",
-		timeouts: `idle = "200ms"`,
+		timeouts: `idle = "2s"`, // time for what is said before
 		end: func(t *testing.T, client, backend *net.TCPConn) {
 			expectReset(t, client)
 			expectReset(t, backend)
@@ -87,7 +87,7 @@ var sessionCases = []struct {
 	},
 	{
 		name:     "it is as old as it may be",
-		timeouts: `max_lifetime = "300ms"`,
+		timeouts: `max_lifetime = "3s"`, // as above
 		end: func(t *testing.T, client, backend *net.TCPConn) {
 			expectReset(t, client)
 			expectReset(t, backend)
