@@ -26,6 +26,8 @@ type terminal struct {
 	own  *os.File // of the program; open here so that it outlives the program
 	done chan struct{}
 
+	before unix.Termios // as it was when the program began
+
 	mu     sync.Mutex
 	output bytes.Buffer
 }
@@ -55,6 +57,7 @@ func openTerminal(t *testing.T, columns uint16, args []string, env ...string) *t
 	x.cmd.Env = append(append(os.Environ(), "TERM=xterm-256color", "GORACE=atexit_sleep_ms=0"), env...)
 	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = own, own, own
 	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	x.before = x.modes()
 	if err := x.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -140,10 +143,9 @@ func TestOperatorWatches(t *testing.T) {
 		t.Run("ends by "+end.name, func(t *testing.T) {
 			o.do("PATCH", "/pools/pool/backends/a", `{"mode":"ready"}`)
 			x := openTop(t, o.socket)
-			before := x.modes()
 			x.await("BACKENDS 2")
 			x.await("\x1b[?1049h") // the alternate screen
-			if x.modes() == before {
+			if x.modes() == x.before {
 				t.Error("the terminal is as before while it is watched; want it raw")
 			}
 			x.press("d")
@@ -156,8 +158,8 @@ func TestOperatorWatches(t *testing.T) {
 				t.Errorf("got %v; want status 0", err)
 			}
 			x.await("\x1b[?1049l")
-			if after := x.modes(); after != before {
-				t.Errorf("terminal: got %+v; want it as before, %+v", after, before)
+			if after := x.modes(); after != x.before {
+				t.Errorf("terminal: got %+v; want it as before, %+v", after, x.before)
 			}
 		})
 	}
