@@ -31,9 +31,7 @@ func TestReaderOfLogStalls(t *testing.T) {
 	for range 2*smallPipe/shortLine + 20 {
 		p.talk(t)
 	}
-	if p.unread(t) == 0 {
-		t.Error("the pipe is empty; want it too full for what is to be written")
-	}
+	eventually(t, "the pipe has lines", func() bool { return p.unread(t) > 0 }) // more than it has room for were made
 	p.end(t)
 }
 
