@@ -151,8 +151,9 @@ func TestAgent(t *testing.T) {
 	t.Parallel()
 	a, b := startEcho(t, "a", "127.0.0.2:0"), startEcho(t, "b", "127.0.0.3:0")
 	agentA, agentB := startAgents(t)
+	// The agents are this process: it may take its time to answer.
 	l := serve(t, "splice", balanced("round-robin", fmt.Sprintf(
-		`type = "tcp", interval = "20ms", rise = 1, also = [{ type = "agent", port = %d }]`, agentA.port()), a, "", b, ""))
+		`type = "tcp", interval = "500ms", fast_interval = "20ms", rise = 1, also = [{ type = "agent", port = %d }]`, agentA.port()), a, "", b, ""))
 	l.awaitCount(2, 0, fields{"msg": "backend up"})
 	for _, c := range []struct {
 		a, b string
