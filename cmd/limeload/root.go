@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -27,6 +28,7 @@ bytes both ways without copying them through user space.
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetOut(&results{File: os.Stdout}) // before cobra adds its own commands, which keep what they find
 	root.SetVersionTemplate("limeload {{.Version}}\n")
 	group(root, "run", "Run it:", newServe(), newCheck(), newValidate(), newDemo())
 	group(root, "operate", "Operate it while it runs:",

@@ -17,7 +17,7 @@ type terminal struct {
 // terminalOf looks at where results go. Colours are off with NO_COLOR, as
 // no-color.org has it, and on a terminal that knows none.
 func terminalOf(w io.Writer) terminal {
-	f, ok := w.(*os.File)
+	f, ok := w.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(f.Fd()) {
 		return terminal{}
 	}
