@@ -80,7 +80,7 @@ func listen(b Bind) (net.Listener, error) {
 		err = setBacklog(socket, b.Backlog)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen %s: %w", b, bareError(err))
+		return nil, bindError(&b, bareError(err))
 	}
 	return socket, nil
 }
@@ -107,6 +107,17 @@ func bareError(err error) error {
 		return errno
 	}
 	return err
+}
+
+// bindError is why b cannot be listened on. Of a path, the system says that it is in use
+// whatever is there; nobody has to be looked for who listens on a file.
+func bindError(b *Bind, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) && b.Unix != "" {
+		if info, e := os.Lstat(b.Unix); e == nil && info.Mode().Type() != os.ModeSocket {
+			return fmt.Errorf("listen %s: %w: what is there is no socket", b, err)
+		}
+	}
+	return fmt.Errorf("listen %s: %w", b, err)
 }
 
 // removeStaleSocket removes the socket file that a dead process left behind, and

@@ -2,7 +2,6 @@ package splice
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"net/netip"
 	"os"
@@ -132,7 +131,7 @@ func (r *reactor) Listen(b Bind) (Listener, error) {
 	ln := &listener{r: r, bind: b, addr: b.Addr}
 	if e := ln.open(); e != 0 {
 		ln.removeFile()
-		return nil, fmt.Errorf("listen %s: %w", b.String(), e)
+		return nil, bindError(&b, e)
 	}
 	r.listeners[ln] = struct{}{}
 	return ln, nil

@@ -324,6 +324,9 @@ func (s suite) unixNotSocket(t *testing.T) {
 	}
 	_, err := s.engine(t, splice.Options{}).Listen(splice.Bind{Unix: path, Handler: bareHandler{}})
 	wantInUse(t, err, path)
+	if !strings.HasSuffix(err.Error(), ": what is there is no socket") {
+		t.Errorf("got %v; want an error that says what is there", err)
+	}
 	if got, err := os.ReadFile(path); string(got) != "precious" {
 		t.Errorf("the file has %q, %v; want it untouched", got, err)
 	}
