@@ -233,6 +233,10 @@ func expectStatus(ts *testscript.TestScript, p *child, want string) {
 // program is what a script wants to run, with the words before it applied.
 func program(ts *testscript.TestScript, args []string) *exec.Cmd {
 	env, alone, powerless := slices.Clone(of(ts).env), false, false
+	// The default socket of the admin API is one for each process.
+	if run, err := os.MkdirTemp(ts.MkAbs("."), "run"); err == nil {
+		env = append(env, "RUNTIME_DIRECTORY="+run)
+	}
 	for ; len(args) > 0; args = args[1:] {
 		switch {
 		case strings.Contains(args[0], "="):
@@ -249,10 +253,6 @@ func program(ts *testscript.TestScript, args []string) *exec.Cmd {
 	}
 	if len(args) == 0 {
 		ts.Fatalf("which program?")
-	}
-	// The default socket of the admin API is one for each process.
-	if run, err := os.MkdirTemp(ts.MkAbs("."), "run"); err == nil {
-		env = append(env, "RUNTIME_DIRECTORY="+run)
 	}
 	c := exec.Command(args[0], args[1:]...)
 	c.Env, c.Dir = env, ts.MkAbs(".")

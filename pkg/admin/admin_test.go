@@ -319,10 +319,30 @@ func TestUnixSocket(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listenUnix(path); err == nil {
-		t.Error("a file was replaced by a socket")
+	if _, err := listenUnix(path); err == nil || !strings.HasSuffix(err.Error(), "address already in use: what is there is no socket") {
+		t.Errorf("in place of a file: %v; want an error that says so", err)
 	}
 	if b, _ := os.ReadFile(path); string(b) != "precious" {
 		t.Error("the file is gone")
+	}
+}
+
+// What keeps the default socket away is said in words that somebody can act on.
+func TestNoDefaultSocket(t *testing.T) {
+	for _, test := range []struct{ name, directory, want string }{
+		{"a path beyond what the system allows", "/tmp/" + strings.Repeat("x", 100), "admin: default socket: unix path is 116 bytes long; the system allows 107"},
+		{"a directory that is not absolute", "run", `admin: default socket: unix path "run/admin.sock" is not absolute; want unix:/path`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			t.Setenv("RUNTIME_DIRECTORY", test.directory)
+			ln, err := Listen(config.AdminListen{Default: true})
+			if ln != nil || err == nil || err.Error() != test.want {
+				t.Errorf("got %v, %v; want %s", ln, err, test.want)
+			}
+			if _, err := os.Lstat(test.directory); err == nil {
+				t.Errorf("%s was made for nothing", test.directory)
+			}
+		})
 	}
 }

@@ -16,7 +16,8 @@ import (
 // second limeload on the machine then runs without one.
 var ErrTaken = errors.New("another instance serves it")
 
-// Listen opens what the configuration says; nil if that is off.
+// Listen opens what the configuration says; nil if that is off. Where the default
+// cannot be had, the error says why, and a server may run without.
 func Listen(c config.AdminListen) (net.Listener, error) {
 	switch {
 	case c.Default:
@@ -49,10 +50,18 @@ func DefaultSocket() string {
 	return ""
 }
 
+// errNoDefault is for somebody else than root outside a login session: in a container,
+// say, or started by cron.
+var errNoDefault = errors.New("admin: no default socket: neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set; want [admin] listen or --admin")
+
 func listenDefault() (net.Listener, error) {
 	path := DefaultSocket()
 	if path == "" {
-		return nil, nil
+		return nil, errNoDefault
+	}
+	// The system says no more than "invalid argument" of a path that is too long.
+	if _, err := config.ParseAddress("unix:" + path); err != nil {
+		return nil, fmt.Errorf("admin: default socket: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
@@ -68,7 +77,9 @@ func listenUnix(path string) (net.Listener, error) {
 		if c, dialErr := net.Dial("unix", path); dialErr == nil {
 			c.Close()
 			return nil, fmt.Errorf("admin: %s: %w", path, ErrTaken)
-		} else if !errors.Is(dialErr, syscall.ECONNREFUSED) || !isSocket(path) {
+		} else if !isSocket(path) {
+			return nil, fmt.Errorf("admin: %w: what is there is no socket", err)
+		} else if !errors.Is(dialErr, syscall.ECONNREFUSED) {
 			return nil, fmt.Errorf("admin: %w", err)
 		}
 		if err := os.Remove(path); err != nil {
