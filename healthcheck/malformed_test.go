@@ -100,7 +100,8 @@ func TestMalformedAnswers(t *testing.T) {
 	}{
 		{"postgres", postgres, play{"closes at once", "", closes}, verdict{Down, "", ""}},
 		{"postgres", postgres, play{"is silent", "", staysSilent}, verdict{Down, ReasonTimeout, "timeout during auth"}},
-		{"postgres", postgres, play{"speaks HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", staysSilent}, verdict{Down, ReasonProtocol, ""}},
+		{"postgres", postgres, play{"speaks HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", staysSilent}, verdict{Down, ReasonProtocol, `"HTTP/" is not how PostgreSQL begins`}},
+		{"postgres", postgres, play{"speaks SSH", "SSH-2.0-OpenSSH_9.2\r\n", staysSilent}, verdict{Down, ReasonProtocol, `"SSH-2" is not how PostgreSQL begins`}},
 		{"postgres", postgres, play{"is cut off", "R\x00\x00", closes}, verdict{Down, "", ""}},
 		{"postgres", postgres, play{"announces too much", "R\x7f\xff\xff\xff", staysSilent}, verdict{Down, ReasonProtocol, ""}},
 		{"postgres", postgres, play{"announces nothing", "R\x00\x00\x00\x00", staysSilent}, verdict{Down, ReasonProtocol, ""}},
@@ -112,7 +113,7 @@ func TestMalformedAnswers(t *testing.T) {
 
 		{"mysql", mysqls, play{"closes at once", "", closes}, verdict{Down, "", ""}},
 		{"mysql", mysqls, play{"is silent", "", staysSilent}, verdict{Down, ReasonTimeout, "timeout during greeting"}},
-		{"mysql", mysqls, play{"speaks SSH", "SSH-2.0-OpenSSH_9.2\r\n", staysSilent}, verdict{Down, ReasonProtocol, "longer than 65536 bytes"}},
+		{"mysql", mysqls, play{"speaks SSH", "SSH-2.0-OpenSSH_9.2\r\n", staysSilent}, verdict{Down, ReasonProtocol, `"SSH-" is not how MySQL begins`}},
 		{"mysql", mysqls, play{"is cut off", mysqlPacket(0, goodGreeting)[:40], closes}, verdict{Down, ReasonProtocol, "greeting: connection closed by the server"}},
 		{"mysql", mysqls, play{"greets too briefly", mysqlPacket(0, goodGreeting[:40]), staysSilent}, verdict{Down, ReasonProtocol, "cut off"}},
 		{"mysql", mysqls, play{"refuses", mysqlPacket(0, "\xff\x69\x04Host '10.0.0.9' is blocked"), closes}, verdict{Down, ReasonAnswer, "1129: Host '10.0.0.9' is blocked"}},

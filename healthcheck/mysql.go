@@ -69,7 +69,7 @@ func (m *MySQL) converse(x *exchange) error {
 		return err
 	}
 	x.begin("greeting")
-	sequence, body, err := readMySQLPacket(x.conn)
+	sequence, body, err := readMySQLGreeting(x.conn)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"strings"
 )
@@ -45,6 +46,17 @@ func readMySQLPacket(r io.Reader) (sequence byte, body []byte, err error) {
 	body = make([]byte, size)
 	_, err = io.ReadFull(r, body)
 	return head[3], body, err
+}
+
+// readMySQLGreeting reads a server's first packet. What announces more than any greeting
+// has is another protocol: the first letters of an SSH or SMTP server, say.
+func readMySQLGreeting(r io.Reader) (sequence byte, body []byte, err error) {
+	var head bytes.Buffer
+	sequence, body, err = readMySQLPacket(io.TeeReader(r, &head))
+	if errors.Is(err, errTooMuch) {
+		err = downf(ReasonProtocol, "%.40q is not how MySQL begins", head.Bytes())
+	}
+	return sequence, body, err
 }
 
 func appendMySQLPacket(b []byte, sequence byte, body []byte) []byte {

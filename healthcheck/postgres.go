@@ -80,6 +80,7 @@ func (p *Postgres) converse(x *exchange) error {
 		return err
 	}
 	x.begin("auth")
+	x.conn = &postgresOpening{Conn: x.conn, link: x.link}
 	if p.User == "" {
 		return p.knock(x)
 	}
