@@ -48,7 +48,10 @@ func BenchmarkScrape(b *testing.B) {
 		return true
 	})
 	targets := targetsOf(s)
-	const open = "application/openmetrics-text;version=1.0.0"
+	const (
+		open     = "application/openmetrics-text;version=1.0.0"
+		protobuf = protobufFormat
+	)
 	for _, test := range []struct {
 		name, accept, encoding string
 		changed                int // backends between one scrape and the next
@@ -60,7 +63,11 @@ func BenchmarkScrape(b *testing.B) {
 		{"openmetrics,gzip/unchanged", open, "gzip", 0, false},
 		{"openmetrics,gzip/changed=1%", open, "gzip", len(targets) / 100, false},
 		{"openmetrics,gzip/changed=all", open, "gzip", len(targets), false},
-		{"protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", "identity", 0, false},
+		{"protobuf", protobuf, "identity", 0, false},
+		{"protobuf,gzip/first", protobuf, "gzip", 0, true},
+		{"protobuf,gzip/unchanged", protobuf, "gzip", 0, false},
+		{"protobuf,gzip/changed=1%", protobuf, "gzip", len(targets) / 100, false},
+		{"protobuf,gzip/changed=all", protobuf, "gzip", len(targets), false},
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			g := New(s, Build{Version: "test"})
@@ -71,7 +78,7 @@ func BenchmarkScrape(b *testing.B) {
 			cpu := processTime(b)
 			for b.Loop() {
 				if test.first {
-					g.pages.take() // and throw it away
+					g.pages.take(foreign) // and throw it away
 				}
 				for _, i := range rand.Perm(len(targets))[:test.changed] {
 					targets[i].work()

@@ -13,9 +13,10 @@ type family[T any] struct {
 	help string
 	kind dto.MetricType
 
-	by      string           // one more label; "" = none
-	values  []*dto.LabelPair // its values: the row has one sample for each
-	written []string         // the same as text
+	by      string   // one more label; "" = none
+	values  []string // its values: the row has one sample for each
+	written []string // the same as text
+	encoded []string // the same in protobuf
 
 	single    func(row *T) float64                 // the one sample
 	value     func(row *T, i int) float64          // instead, the sample of values[i]
@@ -44,9 +45,9 @@ func simple[T any](kind dto.MetricType, name, help string, value func(*T) float6
 
 // per splits a family by one more label.
 func per[T any](kind dto.MetricType, name, help, by string, values []string, value func(*T, int) float64) family[T] {
-	f := family[T]{name: name, help: help, kind: kind, by: by, value: value}
+	f := family[T]{name: name, help: help, kind: kind, by: by, values: values, value: value}
 	for _, v := range values {
-		f.values = append(f.values, label(by, v))
+		f.encoded = append(f.encoded, string(appendPair(nil, by, v)))
 		f.written = append(f.written, string(appendLabel(nil, by, v)))
 	}
 	return f
@@ -83,12 +84,6 @@ func (f family[T]) only(when func(*T) bool) family[T] {
 	f.when = when
 	return f
 }
-
-// labels are those of one row, in the order of their names in the catalogue. All
-// samples of the row share them.
-type labels []*dto.LabelPair
-
-func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
 
 // has reports whether a row has the family.
 func (f *family[T]) has(row *T) bool { return f.when == nil || f.when(row) }
@@ -141,100 +136,4 @@ func (f *family[T]) line(t *textWriter, name string, r *row[T]) {
 			t.number(f.value(r.of, i))
 		}
 	}
-}
-
-// gather makes the family of all rows in protobuf. It is nil if no row has it.
-func (f *family[T]) gather(rs *rows[T]) *dto.MetricFamily {
-	name, help, kind := prefix+f.name, f.help, f.kind
-	g := &gathering{metrics: make([]*dto.Metric, 0, rs.n*max(1, len(f.values)))}
-	rs.each(func(r *row[T]) {
-		if f.has(r.of) {
-			f.add(g, r.of, rs.labels(r))
-		}
-	})
-	if len(g.metrics) == 0 {
-		return nil
-	}
-	return &dto.MetricFamily{Name: &name, Help: &help, Type: &kind, Metric: g.metrics}
-}
-
-// add adds the samples of one row.
-func (f *family[T]) add(g *gathering, row *T, of labels) {
-	switch {
-	case f.durations != nil:
-		g.histogram(of, f.durations(row), f.shown)
-	case f.total != nil:
-		n, took := f.total(row)
-		g.summary(of, n, took)
-	case f.single != nil:
-		g.number(of, f.kind, f.single(row))
-	default:
-		for i := range f.values {
-			g.number(g.with(of, f.values[i]), f.kind, f.value(row, i))
-		}
-	}
-}
-
-// gathering collects the samples of one family. Their parts come from blocks, since
-// allocating each on its own would take most of the time of a large scrape.
-type gathering struct {
-	metrics  []*dto.Metric // its capacity is that of the whole family
-	counters []counterSample
-	gauges   []gaugeSample
-	pairs    []*dto.LabelPair
-}
-
-type counterSample struct {
-	metric  dto.Metric
-	counter dto.Counter
-	value   float64
-}
-
-type gaugeSample struct {
-	metric dto.Metric
-	gauge  dto.Gauge
-	value  float64
-}
-
-// next takes one of a block, which is made when it is first asked for.
-func next[T any](block *[]T, size int) *T {
-	if len(*block) == 0 {
-		*block = make([]T, size)
-	}
-	first := &(*block)[0]
-	*block = (*block)[1:]
-	return first
-}
-
-func (g *gathering) number(of labels, kind dto.MetricType, value float64) {
-	var m *dto.Metric
-	if kind == dto.MetricType_COUNTER {
-		n := next(&g.counters, cap(g.metrics))
-		n.value, n.counter.Value, n.metric.Counter = value, &n.value, &n.counter
-		m = &n.metric
-	} else {
-		n := next(&g.gauges, cap(g.metrics))
-		n.value, n.gauge.Value, n.metric.Gauge = value, &n.value, &n.gauge
-		m = &n.metric
-	}
-	m.Label = of
-	g.metrics = append(g.metrics, m)
-}
-
-// with is of and one more.
-func (g *gathering) with(of labels, more *dto.LabelPair) labels {
-	n := len(of) + 1
-	if len(g.pairs) < n {
-		g.pairs = make([]*dto.LabelPair, n*cap(g.metrics))
-	}
-	all := g.pairs[:n:n]
-	g.pairs = g.pairs[n:]
-	copy(all, of)
-	all[n-1] = more
-	return all
-}
-
-func (g *gathering) summary(of labels, n uint64, took time.Duration) {
-	sum := took.Seconds()
-	g.metrics = append(g.metrics, &dto.Metric{Label: of, Summary: &dto.Summary{SampleCount: &n, SampleSum: &sum}})
 }

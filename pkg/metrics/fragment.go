@@ -46,6 +46,11 @@ func (g *fragment) after(sum uint32) uint32 { return crcAfter(sum, g.sum, g.shif
 func (g *fragment) make(d *lineDeflater, before, text []byte, lines int) {
 	d.restart()
 	d.records(before, text, lines)
+	g.keep(d, text)
+}
+
+// keep makes the fragment that of text, of which d has the bits.
+func (g *fragment) keep(d *lineDeflater, text []byte) {
 	g.bits = uint(len(d.out))*8 + d.n
 	d.align(8)
 	if len(d.out) > cap(g.words) {
@@ -60,7 +65,7 @@ func (g *fragment) make(d *lineDeflater, before, text []byte, lines int) {
 // look finds out which fragments of the families of a kind are as the last scrape left
 // them. It goes by rows, since these have far more memory than a processor has at hand.
 // work is told what that was worth in bytes.
-func (rs *rows[T]) look(fs []family[T], open bool, work func(int)) {
+func (rs *rows[T]) look(fs []family[T], as form, work func(int)) {
 	rs.kept = sized(rs.kept, len(fs))
 	n := (rs.n + fragmentRows - 1) / fragmentRows
 	for i := range fs {
@@ -68,7 +73,7 @@ func (rs *rows[T]) look(fs []family[T], open bool, work func(int)) {
 	}
 	for i := range n {
 		some := rs.all[max(i*fragmentRows-1, 0):min((i+1)*fragmentRows, rs.n)]
-		rs.key = appendRows(append(rs.key[:0], byte(one(open)), byte(len(some))), some)
+		rs.key = appendRows(append(rs.key[:0], byte(as), byte(len(some))), some)
 		who := len(rs.key)
 		for j := range fs {
 			rs.key = fs[j].appendKey(rs.key[:who], some)

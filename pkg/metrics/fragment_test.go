@@ -243,7 +243,7 @@ func TestFragmentsAreKept(t *testing.T) {
 	var p page
 	scrape := func() (made int) {
 		p.show(&h.now)
-		p.look(true, func(int) {})
+		p.look(openMetrics, func(int) {})
 		for _, kept := range p.backends.kept {
 			for i := range kept {
 				if kept[i].made != kept[i].wanted {

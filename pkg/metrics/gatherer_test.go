@@ -29,7 +29,12 @@ const (
 // ask is one scrape; it answers the response with its body read.
 func ask(t *testing.T, h http.Handler, accept, encoding string) (*http.Response, []byte) {
 	t.Helper()
-	r := httptest.NewRequest("GET", "/metrics", nil)
+	return askFor(t, h, "/metrics", accept, encoding)
+}
+
+func askFor(t *testing.T, h http.Handler, target, accept, encoding string) (*http.Response, []byte) {
+	t.Helper()
+	r := httptest.NewRequest("GET", target, nil)
 	r.Header.Set("Accept", accept)
 	r.Header.Set("Accept-Encoding", encoding)
 	w := httptest.NewRecorder()

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,72 +41,83 @@ func atMost(n int, next http.Handler) http.Handler {
 // without /proc shows its sessions all the same.
 func (g *Gatherer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
-	open, isText := dialect(format)
+	as := formOf(format)
 	sections, _ := g.sections()
 	if names := r.URL.Query()["name[]"]; len(names) > 0 {
 		sections = slices.DeleteFunc(sections, func(s section) bool { return !slices.Contains(names, s.name) })
 	}
-	p := g.pages.take()
+	kept := foreign
+	if as != foreign && takesGzip(r.Header.Values("Accept-Encoding")) {
+		kept = as
+	}
+	p := g.pages.take(kept)
 	defer g.pages.put(p)
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Add("Vary", "Accept")
 	w.Header().Add("Vary", "Accept-Encoding")
 	out := &polite{w: w, sleep: time.Sleep}
 	var zip *gzipLines
-	if takesGzip(r.Header.Values("Accept-Encoding")) {
+	if kept != foreign {
 		w.Header().Set("Content-Encoding", "gzip")
-		z := p.compressor(isText, w)
-		defer z.Close()
-		out.w = z
-		zip, _ = z.(*gzipLines)
+		zip = &p.lines
+		zip.reset(w)
+		defer zip.Close()
+		out.w = zip
 	}
 	p.read(g.server, out.pool)
-	if isText {
-		p.writeText(out, zip, format, open, sections)
-	} else {
-		p.writeProtobuf(out, format, sections)
+	switch as {
+	case plainText, openMetrics:
+		p.writeText(out, zip, format, as == openMetrics, sections)
+	case protobuf:
+		p.writeProtobuf(out, zip, format, sections)
+	default:
+		p.writeForeign(out, format, sections)
 	}
 }
 
-// dialect reports whether a format is OpenMetrics, and whether it or the text format
-// is in a version that is written here.
-func dialect(f expfmt.Format) (open, known bool) {
+// form is a format that is written here.
+type form byte
+
+const (
+	foreign form = iota // one that the library writes
+	plainText
+	openMetrics
+	protobuf // delimited, as Prometheus asks for it
+)
+
+// formOf is the form of a format, in a version that is written here.
+func formOf(f expfmt.Format) form {
 	switch f.FormatType() {
 	case expfmt.TypeTextPlain:
-		return false, true
+		return plainText
+	case expfmt.TypeProtoDelim:
+		return protobuf
 	case expfmt.TypeOpenMetrics:
-		return true, strings.Contains(string(f), "version=1.") || strings.Contains(string(f), "version=0.")
+		if v := f.Version(); strings.HasPrefix(v, "1.") || strings.HasPrefix(v, "0.") {
+			return openMetrics
+		}
 	}
-	return false, false
+	return foreign
 }
 
-// compressor is a gzip writer for w: one for text, or a general one.
-func (p *page) compressor(isText bool, w io.Writer) io.WriteCloser {
-	if isText {
-		p.lines.reset(w)
-		return &p.lines
-	}
-	if p.general == nil {
-		p.general, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that there is
-	}
-	p.general.Reset(w)
-	return p.general
-}
-
-// writeText writes sections in a format that dialect knows. An error is the reader's,
-// who has gone. zip is what out ends in if that keeps fragments; nil otherwise.
+// writeText writes sections as text, which is OpenMetrics or not. An error is the
+// reader's, who has gone. zip is what out ends in if that keeps fragments; nil otherwise.
 func (p *page) writeText(out *polite, zip *gzipLines, format expfmt.Format, open bool, sections []section) {
-	t := &textWriter{out: out, zip: zip, open: open, line: p.line[:0], bits: p.bits}
-	defer func() { p.line, p.bits = t.line[:0], t.bits }()
+	t := &textWriter{batch: p.batch(out, zip), open: open}
+	defer p.giveBack(&t.batch)
 	if zip != nil {
-		p.look(open, out.work)
+		as := plainText
+		if open {
+			as = openMetrics
+		}
+		p.look(as, out.work)
 	}
 	library := expfmt.NewEncoder(t, format)
 	for _, s := range sections {
-		if s.text != nil {
+		if s.made != nil {
+			library.Encode(s.made)
+		} else {
 			s.text(p, t)
-		} else if f := s.gather(p); f != nil {
-			library.Encode(f)
 		}
 		if t.err != nil {
 			return
@@ -119,15 +129,33 @@ func (p *page) writeText(out *polite, zip *gzipLines, format expfmt.Format, open
 	t.flush()
 }
 
-// writeProtobuf writes sections as the library does. An error is the reader's.
-func (p *page) writeProtobuf(out io.Writer, format expfmt.Format, sections []section) {
+// writeProtobuf is the same for delimited protobuf.
+func (p *page) writeProtobuf(out *polite, zip *gzipLines, format expfmt.Format, sections []section) {
+	t := &protobufWriter{batch: p.batch(out, zip), inner: p.inner, matcher: &p.matcher}
+	defer func() { p.giveBack(&t.batch); p.inner = t.inner }()
+	if zip != nil {
+		p.look(protobuf, out.work)
+	}
+	library := expfmt.NewEncoder(t, format)
+	for _, s := range sections {
+		if s.made != nil {
+			library.Encode(s.made)
+		} else {
+			s.protobuf(p, t)
+		}
+		if t.err != nil {
+			return
+		}
+	}
+	t.flush()
+}
+
+// writeForeign has the library write sections, for a person who looks at what protobuf
+// has: it takes several times as long, and is not compressed.
+func (p *page) writeForeign(out io.Writer, format expfmt.Format, sections []section) {
 	library := expfmt.NewEncoder(out, format)
 	for _, s := range sections {
-		f := s.gather(p)
-		if f == nil {
-			continue
-		}
-		if library.Encode(f) != nil {
+		if f, err := s.gather(p); err == nil && f != nil && library.Encode(f) != nil {
 			return
 		}
 	}

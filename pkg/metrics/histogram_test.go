@@ -8,13 +8,17 @@ import (
 
 	"github.com/limeload/limeload/pkg/server"
 	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
 )
 
-// shownAs gathers one histogram.
-func shownAs(d *server.Durations) *dto.Histogram {
-	g := &gathering{}
-	g.histogram(nil, d, [2]int{-10, 5})
-	return g.metrics[0].Histogram
+// shownAs is a histogram as the library reads it.
+func shownAs(t *testing.T, d *server.Durations) *dto.Histogram {
+	t.Helper()
+	h := new(dto.Histogram)
+	if err := proto.Unmarshal(appendHistogram(nil, d, [2]int{-10, 5}), h); err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // counts reads a native histogram back: how many there are up to 2^exponent.
@@ -44,7 +48,7 @@ func TestHistogramsKeepEveryCount(t *testing.T) {
 		for range r.IntN(8) {
 			d.Buckets[r.IntN(len(d.Buckets))] += r.Uint64N(1000)
 		}
-		h := shownAs(&d)
+		h := shownAs(t, &d)
 		if h.GetSampleCount() != d.Count() || h.GetSampleSum() != d.Sum.Seconds() {
 			t.Fatalf("round %d: count %d, sum %v; want %d, %v", round, h.GetSampleCount(), h.GetSampleSum(), d.Count(), d.Sum.Seconds())
 		}

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"compress/gzip"
 	"strconv"
 	"time"
 
@@ -21,10 +20,12 @@ type page struct {
 	backends  rows[server.BackendSnapshot]
 	loops     rows[splice.LoopStats]
 
-	line    []byte       // textWriter's
+	line    []byte       // a batch's
 	bits    lineDeflater // likewise
-	lines   gzipLines    // compresses text
-	general *gzip.Writer // compresses protobuf; nil until there is some
+	inner   []byte       // protobufWriter's
+	matcher matcher      // likewise
+	lines   gzipLines    // compresses either
+	keeps   form         // what the fragments are of; foreign if there are none yet
 
 	expiry *time.Timer // of a page on the shelf
 }
@@ -60,13 +61,14 @@ func (p *page) show(snap *server.Snapshot) {
 	}
 }
 
-// look is to be called before text is compressed.
-func (p *page) look(open bool, work func(int)) {
-	p.process.look(process, open, work)
-	p.listeners.look(listeners, open, work)
-	p.pools.look(pools, open, work)
-	p.backends.look(backends, open, work)
-	p.loops.look(loops, open, work)
+// look is to be called before anything is compressed.
+func (p *page) look(as form, work func(int)) {
+	p.keeps = as
+	p.process.look(process, as, work)
+	p.listeners.look(listeners, as, work)
+	p.pools.look(pools, as, work)
+	p.backends.look(backends, as, work)
+	p.loops.look(loops, as, work)
 }
 
 // rows are the listeners of a page, say. Those after n are left over from an earlier
@@ -86,7 +88,7 @@ type row[T any] struct {
 	values [2]string // of the labels, in the order of their names
 	id     uint64    // of the text: no other text of these rows ever had it; not 0
 	text   string    // both as they are written: pool="a",backend="b"
-	pairs  labels    // both in protobuf; nil until somebody wants that
+	pairs  string    // both in protobuf; "" until somebody wants that
 }
 
 func (r *rows[T]) begin(names ...string) { r.names, r.n = names, 0 }
@@ -105,8 +107,9 @@ func (r *rows[T]) add(of *T, values ...string) {
 	if one.values == now && one.id != 0 {
 		return
 	}
-	one.values, one.pairs = now, nil
-	var text []byte
+	one.values, one.pairs = now, ""
+	var room [256]byte
+	text := room[:0]
 	for i, v := range values {
 		text = appendLabel(text, r.names[i], v)
 	}
@@ -122,12 +125,15 @@ func (r *rows[T]) each(f func(*row[T])) {
 	}
 }
 
-// labels are those of one row in protobuf.
-func (r *rows[T]) labels(one *row[T]) labels {
-	if one.pairs == nil {
+// encoded are the labels of one row in protobuf.
+func (r *rows[T]) encoded(one *row[T]) string {
+	if one.pairs == "" && len(r.names) > 0 {
+		var room [256]byte
+		b := room[:0]
 		for i, name := range r.names {
-			one.pairs = append(one.pairs, label(name, one.values[i]))
+			b = appendPair(b, name, one.values[i])
 		}
+		one.pairs = string(b)
 	}
 	return one.pairs
 }

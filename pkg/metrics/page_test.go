@@ -32,11 +32,7 @@ func entries[T any](section, labels string, fs []family[T]) (all []entry) {
 	for _, f := range fs {
 		e := entry{section, prefix + f.name, strings.ToLower(dto.MetricType_name[int32(f.kind)]), labels, f.help}
 		if f.by != "" {
-			var values []string
-			for _, v := range f.values {
-				values = append(values, v.GetValue())
-			}
-			e.labels = strings.TrimSpace(e.labels + " `" + f.by + "`: " + strings.Join(values, " "))
+			e.labels = strings.TrimSpace(e.labels + " `" + f.by + "`: " + strings.Join(f.values, " "))
 		}
 		all = append(all, e)
 	}

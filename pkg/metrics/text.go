@@ -15,36 +15,8 @@ import (
 // of lines, and most of each is known before. What comes out is what the library would
 // write, byte for byte.
 type textWriter struct {
-	out  *polite
-	zip  *gzipLines // what out ends in, if it is one; nil otherwise
-	open bool       // OpenMetrics, else the text format
-	line []byte
-	bits lineDeflater // of a fragment
-	err  error        // the first one of out: the reader has gone
-}
-
-// flushAt is how many bytes come together before they are written.
-const flushAt = 64 << 10
-
-// flushFull passes on what has come together if it is worth a write.
-func (t *textWriter) flushFull() {
-	if len(t.line) >= flushAt {
-		t.flush()
-	}
-}
-
-// flush passes on what has come together.
-func (t *textWriter) flush() {
-	if t.err == nil && len(t.line) > 0 {
-		_, t.err = t.out.Write(t.line)
-	}
-	t.line = t.line[:0]
-}
-
-// Write is for what the library writes.
-func (t *textWriter) Write(p []byte) (int, error) {
-	t.line = append(t.line, p...)
-	return len(p), t.err
+	batch
+	open bool // OpenMetrics, else the text format
 }
 
 // title begins a family.
@@ -93,7 +65,7 @@ func (t *textWriter) summary(name, of string, n uint64, took time.Duration) {
 	t.count(n)
 }
 
-// histogram writes the plain buckets; see gathering.histogram.
+// histogram writes the plain buckets: each has what is below it, too.
 func (t *textWriter) histogram(name, of string, d *server.Durations, shown [2]int) {
 	var below uint64
 	for i, n := range d.Buckets {

@@ -15,8 +15,8 @@ import (
 // texts are the formats that are written here.
 func texts(t *testing.T, f func(t *testing.T, format expfmt.Format, open bool)) {
 	for _, format := range expfmt.DefaultOpenMetricsAcceptedFormats() {
-		if open, known := dialect(format); known {
-			t.Run(string(format), func(t *testing.T) { f(t, format, open) })
+		if as := formOf(format); as == plainText || as == openMetrics {
+			t.Run(string(format), func(t *testing.T) { f(t, format, as == openMetrics) })
 		}
 	}
 }
@@ -76,12 +76,7 @@ backend = [{ name = "a", address = "127.0.0.1:1", max_connections = 7 }, { addre
 	var p page
 	for range 2 { // the second time in the memory of the first
 		p.read(s, nil)
-		var all []*dto.MetricFamily
-		for _, s := range ours {
-			if f := s.gather(&p); f != nil {
-				all = append(all, f)
-			}
-		}
+		all := objects(&p)
 		texts(t, func(t *testing.T, format expfmt.Format, open bool) {
 			var got bytes.Buffer
 			p.writeText(rude(&got), nil, format, open, ours)
@@ -116,13 +111,13 @@ func TestTextOfAnyValue(t *testing.T) {
 	for _, f := range []*family[float64]{&gauge, &total, &split, &sum, &spread} {
 		texts(t, func(t *testing.T, format expfmt.Format, open bool) {
 			var got bytes.Buffer
-			w := &textWriter{out: rude(&got), open: open}
+			w := &textWriter{batch: batch{out: rude(&got)}, open: open}
 			f.text(w, &rs, 0)
 			if open {
 				w.Write([]byte("# EOF\n"))
 			}
 			w.flush()
-			sameLines(t, got.Bytes(), library(t, format, []*dto.MetricFamily{f.gather(&rs)}))
+			sameLines(t, got.Bytes(), library(t, format, []*dto.MetricFamily{f.object(&rs)}))
 		})
 	}
 }
