@@ -28,6 +28,7 @@ else
 	need "mariadbd /usr/sbin/mariadbd" mariadb-server
 	need "ip" iproute2
 	need "promtool" prometheus
+	need "prometheus" prometheus
 	need "chromium" chromium
 	need "systemd-analyze" systemd
 	need "strace" strace

@@ -4,7 +4,7 @@
 //
 //	Snapshot ---> rows (listeners, pools, backends, loops)
 //	                     x
-//	              families of a row (catalogue.go)  --->  dto  --->  promhttp
+//	              families of a row (catalogue.go)  --->  text, OpenMetrics or protobuf
 //
 // A family is one line of a table: name, help, and how its value is read from a row.
 // docs/metrics.md is checked against these tables. Labels are names from the
@@ -13,5 +13,7 @@
 //
 // The families do not go through a prometheus.Registry, which would spend more on
 // looking for duplicates than on everything else; names are unique in a valid
-// configuration. Only the collectors of the Go runtime and of the process have one.
+// configuration. Nor do they become the library's objects, which would be most of the
+// garbage of a large scrape: text.go and protobuf.go write them as the library would.
+// Only the collectors of the Go runtime and of the process have a registry and objects.
 package metrics
