@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -56,6 +57,32 @@ func TestMatcher(t *testing.T) {
 		d.align(1)
 		if got := len(d.out); got > tt.most {
 			t.Errorf("%s: got %d bytes; want at most %d", tt.name, got, tt.most)
+		}
+	}
+}
+
+// What lies farther back than a reference reaches is written again.
+func TestMatcherFarAway(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, between := range []int{farthest - 41, farthest - 40, farthest - 39, 2 * farthest} {
+		text := make([]byte, 40+between)
+		for i := range text {
+			text[i] = byte(random.Uint32())
+		}
+		text = append(text, text[:40]...)
+		var d lineDeflater
+		new(matcher).compress(&d, text, 0)
+		var g fragment
+		g.keep(&d, text)
+		var out bytes.Buffer
+		var z gzipLines
+		z.reset(&out)
+		z.add(&g)
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(unzipped(t, out.Bytes()), text) {
+			t.Errorf("with %d bytes between: it came back changed", between)
 		}
 	}
 }
