@@ -212,7 +212,7 @@ func TestScrapesAreAsIfNothingWasKept(t *testing.T) {
 	h, random := newHistory(seed), rand.New(rand.NewPCG(seed, 1))
 	openMetrics, text := expfmt.NewFormat(expfmt.TypeOpenMetrics), expfmt.NewFormat(expfmt.TypeTextPlain)
 	pages := [2]page{} // of scrapers that come by turns
-	for i := range 500 {
+	for i := range 250 {
 		h.step()
 		p, format, open := &pages[random.IntN(20)/19], openMetrics, true
 		if random.IntN(50) == 0 {

@@ -76,7 +76,7 @@ func TestProtobufIsTheLibrarys(t *testing.T) {
 	h, random := newHistory(seed), rand.New(rand.NewPCG(seed, 1))
 	h.now.Pools[0].Name, h.now.Listeners[0].Name = "quotes \" and \\ and\nlines, é", strings.Repeat("long ", 100)
 	pages := [2]page{} // of scrapers that come by turns
-	for i := range 300 {
+	for i := range 150 {
 		h.step()
 		p := &pages[random.IntN(20)/19]
 		p.show(&h.now)

@@ -11,8 +11,9 @@ const keepFor = 5 * time.Minute
 
 // shelf has the pages that no scrape uses. The one that was put there last is taken
 // first, since the least has changed since then: where scrapes do not overlap there is
-// only one page, or one for each form that is compressed. A sync.Pool would have one for each processor and lose them when garbage
-// is collected, and a new page makes all of its text anew. The zero value works.
+// only one page, or one for each form that is compressed. A sync.Pool would have one for
+// each processor and lose them when garbage is collected, and a new page makes all of its
+// text anew. The zero value works.
 type shelf struct {
 	mu    sync.Mutex
 	pages []*page
