@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -63,26 +62,29 @@ func TestMatcher(t *testing.T) {
 
 // What lies farther back than a reference reaches is written again.
 func TestMatcherFarAway(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	for _, between := range []int{farthest - 41, farthest - 40, farthest - 39, 2 * farthest} {
-		text := make([]byte, 40+between)
-		for i := range text {
-			text[i] = byte(random.Uint32())
-		}
-		text = append(text, text[:40]...)
-		var d lineDeflater
-		new(matcher).compress(&d, text, 0)
-		var g fragment
-		g.keep(&d, text)
-		var out bytes.Buffer
-		var z gzipLines
-		z.reset(&out)
-		z.add(&g)
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(unzipped(t, out.Bytes()), text) {
-			t.Errorf("with %d bytes between: it came back changed", between)
+	word := []byte("what was there so long ago that nothing can refer to it")
+	for _, between := range []int{farthest - len(word) - 1, farthest - len(word), farthest - len(word) + 1, 2 * farthest} {
+		filling := bytes.Repeat([]byte{'-'}, between) // few hashes, so that the word's are not forgotten
+		text := slices.Concat(word, filling, word)
+		for _, from := range []int{0, len(text) - len(word)} { // met before, and as far back as the row before
+			var d lineDeflater
+			new(matcher).compress(&d, text, from)
+			var g fragment
+			g.keep(&d, text[from:])
+			var out bytes.Buffer
+			var z gzipLines
+			z.reset(&out)
+			z.Write(text[:from])
+			z.add(&g)
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(unzipped(t, out.Bytes()), text) {
+				t.Errorf("with %d bytes between, from %d: it came back changed", between, from)
+			}
+			if referred := d.n+uint(len(d.out))*8 < 8*uint(len(word)); from > 0 && referred != (between+len(word) <= farthest) {
+				t.Errorf("%d bytes back: referred to is %v", between+len(word), referred)
+			}
 		}
 	}
 }
