@@ -96,11 +96,12 @@ func (m *MariaDB) Log() string { return m.process.output.String() }
 func (m *MariaDB) data() string { return filepath.Join(m.dir, "data") }
 
 // command makes a command that runs in the server's directory, as an unprivileged
-// user, and dies with this process.
+// user, and dies with this process. Its temporary tables are there too: at its start a
+// server removes those of every other one that has the same place for them.
 func (m *MariaDB) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = m.dir
-	cmd.Env = []string{"LC_ALL=C", "TZ=UTC", "HOME=" + m.dir, "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{"LC_ALL=C", "TZ=UTC", "HOME=" + m.dir, "TMPDIR=" + m.dir, "PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: unprivileged(m.t)}
 	return cmd
 }
