@@ -201,7 +201,7 @@ func TestApplyFailsWhole(t *testing.T) {
 // sees half of it; the race detector looks on.
 func TestAddressMovesUnderEyes(t *testing.T) {
 	a := newEcho(t, "127.0.0.1:0").Addr().String()
-	free := newEcho(t, "127.0.0.1:0")
+	free := newLeaver(t)
 	free.Close()
 	conf := setup{listen: free.Addr().String(), backends: []string{a}}
 	fixed := conf.config(t)
@@ -230,7 +230,7 @@ func TestAddressMovesUnderEyes(t *testing.T) {
 }
 
 func TestApplyWhenDown(t *testing.T) {
-	dead := newEcho(t, "127.0.0.1:0")
+	dead := newLeaver(t)
 	dead.Close()
 	conf := setup{listen: "127.0.0.1:0", backends: []string{dead.Addr().String()}}
 	s := start(t, conf.config(t))

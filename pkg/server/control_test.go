@@ -106,7 +106,7 @@ func TestWeightOverride(t *testing.T) {
 
 func TestAddAndRemove(t *testing.T) {
 	s, conf, a, b := twoBackends(t)
-	third := newEcho(t, "127.0.0.1:0")
+	third := newLeaver(t)
 	c := third.Addr().String()
 	third.Close()
 	if err := s.AddBackend(t.Context(), "pool", backendAt(t, c)); err != nil {
@@ -146,7 +146,7 @@ func TestAddAndRemove(t *testing.T) {
 // A backend that was added and never answered a probe gets no sessions, even if
 // there is no other.
 func TestAddedBackendNeedsAProbe(t *testing.T) {
-	dead := newEcho(t, "127.0.0.1:0")
+	dead := newLeaver(t)
 	dead.Close()
 	conf := setup{listen: "127.0.0.1:0", backends: []string{dead.Addr().String()}}
 	s := start(t, conf.config(t))

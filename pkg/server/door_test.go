@@ -12,7 +12,7 @@ import (
 func TestUnlistenTriesAgain(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
 		path := filepath.Join(t.TempDir(), "front.sock")
-		backend := newEcho(t, "127.0.0.1:0")
+		backend := newLeaver(t)
 		start(t, parse(t, `
 engine = { type = %q }
 listener = [{ name = "front", listen = ["unix:%s"], pool = "pool" }]

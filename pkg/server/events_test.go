@@ -163,7 +163,7 @@ pool = [{ name = "pool", health = { type = "none" }, backend = [{ name = "a", ad
 
 // The doors of a pool with when_down = "unlisten" are told of, and the end.
 func TestEventsTellOfDoorsAndTheEnd(t *testing.T) {
-	backend := newEcho(t, "127.0.0.1:0")
+	backend := newLeaver(t)
 	s := start(t, simple(t, "auto", backend.Address(), `when_down = "unlisten"`))
 	told := func(want string) func() bool {
 		return func() bool {

@@ -33,6 +33,13 @@ func newEcho(t *testing.T, addr string) *testserver.Echo {
 	return testserver.StartEcho(t, addr, "")
 }
 
+// newLeaver is a backend that may leave its port and come back to it, or leave it to others:
+// meanwhile nobody gets the port by chance.
+func newLeaver(t *testing.T) *testserver.Echo {
+	t.Helper()
+	return newEcho(t, fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t)))
+}
+
 func parse(t *testing.T, format string, args ...any) *config.Config {
 	t.Helper()
 	c, err := config.Parse("test.toml", fmt.Appendf(nil, format, args...))
@@ -160,7 +167,7 @@ func TestServeAndDrain(t *testing.T) {
 
 func TestHealthReachesTheTable(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
-		backend := newEcho(t, "127.0.0.1:0")
+		backend := newLeaver(t)
 		s := start(t, simple(t, engine, backend.Addr().String(), ""))
 		usable := func(n int) func() bool { return func() bool { return s.Snapshot().Pools[0].Usable == n } }
 		health := func(h string) func() bool {
@@ -185,7 +192,7 @@ func TestHealthReachesTheTable(t *testing.T) {
 
 func TestUnlisten(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
-		backend := newEcho(t, "127.0.0.1:0")
+		backend := newLeaver(t)
 		s := start(t, simple(t, engine, backend.Addr().String(), `when_down = "unlisten"`))
 		refused := func() bool {
 			c, err := net.Dial("tcp", s.Addr("front").String())

@@ -377,7 +377,7 @@ func TestProbeClosesTheBreaker(t *testing.T) {
 
 // A dead backend is ejected by its refused connects long before its probes notice.
 func TestRefusedConnectsOpenTheBreaker(t *testing.T) {
-	dead := newEcho(t, "127.0.0.1:0")
+	dead := newLeaver(t)
 	good := newEcho(t, "127.0.0.1:0").Addr().String()
 	s := start(t, parse(t, `
 [[listener]]

@@ -18,7 +18,7 @@ import (
 func TestApplyAddressThatOverlaps(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
 		a := newEcho(t, "127.0.0.1:0").Addr().String()
-		free := newEcho(t, "127.0.0.1:0")
+		free := newLeaver(t)
 		free.Close()
 		port := strconv.Itoa(portOf(free))
 		conf := setup{listen: ":" + port, backends: []string{a}, top: fmt.Sprintf("engine = { type = %q }", engine)}
@@ -88,7 +88,7 @@ func TestApplyAddressThatOverlapsAnInheritedSocket(t *testing.T) {
 // and told, and the next reload takes the address.
 func TestApplyThatStaysIncomplete(t *testing.T) {
 	a, b := newEcho(t, "127.0.0.1:0").Addr().String(), newEcho(t, "127.0.0.1:0").Addr().String()
-	free := newEcho(t, "127.0.0.1:0")
+	free := newLeaver(t)
 	free.Close()
 	port := strconv.Itoa(portOf(free))
 	conf := setup{listen: ":" + port, backends: []string{a}}
