@@ -222,12 +222,16 @@ func serveRoles[S roleServer](t *testing.T, kind roleKind, servers ...S) *rolesC
 			[[pool]]
 			name = %[1]q
 			breaker = { enabled = false }
-			health = { role = %[1]q, %[2]s, interval = "500ms", timeout = "500ms", rise = 1, fall = 3 }
+			health = { role = %[1]q, %[2]s, %[4]s }
 			%[3]s
-		`, role, kind.health, backends.String())
+		`, role, kind.health, backends.String(), patientProbes)
 	}
 	return &rolesCase{serve(t, "splice", config.String()), kind}
 }
+
+// patientProbes give a server on a busy machine two seconds to answer, three times, and see
+// soon what has changed all the same.
+const patientProbes = `interval = "2s", timeout = "2s", fast_interval = "250ms", down_interval = "250ms", rise = 1, fall = 3`
 
 // ask answers the name of the server that a session of a listener reaches.
 func (r *rolesCase) ask(t *testing.T, listener string) (string, error) {
