@@ -236,15 +236,18 @@ func (a *attackers) dial(network, addr string) net.Conn {
 }
 
 // each runs f for n connections to addr at the same time, and returns when half of them
-// are there.
+// are there. Who does not get in within a second tries again.
 func (a *attackers) each(t *testing.T, n int, addr string, f func(i int, c *net.TCPConn)) {
 	t.Helper()
 	var there atomic.Int64
 	for i := range n {
 		a.tasks.Go(func() {
-			if c := a.dial("tcp", addr); c != nil {
-				there.Add(1)
-				f(i, c.(*net.TCPConn))
+			for ; a.ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+				if c := a.dial("tcp", addr); c != nil {
+					there.Add(1)
+					f(i, c.(*net.TCPConn))
+					return
+				}
 			}
 		})
 	}
