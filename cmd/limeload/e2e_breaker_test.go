@@ -34,23 +34,27 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("opened because %q; want that connects in a row were refused", reason)
 		}
 		seen := r.last()
-		if n := len(r.retried(line{place: -1}, seen)); n < failures {
-			t.Errorf("%d sessions met a until it was open; want %d or more", n, failures)
+		failed := r.retried(line{place: -1}, seen)
+		if len(failed) < failures {
+			t.Fatalf("%d sessions met a until it was open; want %d or more", len(failed), failures)
 		}
+		last := failed[len(failed)-1] // it opened after this one began
 		half := r.untilAfter(opened, "b", breaker("a", "half-open"))
-		if met := r.retried(seen, half); len(met) > 0 {
-			t.Errorf("%d sessions met a while it was open; want none", len(met))
+		for _, met := range r.retried(seen, half) { // the line follows the change, so the trial may be before it
+			if after := between(t, last, met).Seconds() + last.number(t, "duration"); after < (ejection - 2*time.Millisecond).Seconds() {
+				t.Errorf("a session met a while it was open, %.3f s after it was let in last", after)
+			}
 		}
 
 		again := r.untilAfter(half, "b", breaker("a", "open"))
 		if reason := again.text("reason"); !strings.HasPrefix(reason, "the trial failed: ") {
 			t.Errorf("opened again because %q; want that the trial failed", reason)
 		}
-		if met := r.retried(half, r.last()); len(met) == 0 {
+		if met := r.retried(seen, r.last()); len(met) == 0 {
 			t.Error("no session met a while it was half-open; want the trial")
 		}
-		last := r.untilAfter(again, "b", breaker("a", "half-open"))
-		first, second := between(t, opened, half), between(t, again, last)
+		halfAgain := r.untilAfter(again, "b", breaker("a", "half-open"))
+		first, second := between(t, opened, half), between(t, again, halfAgain)
 		if first < ejection/2 || second < ejection*3/2 {
 			t.Errorf("it was open for %v, then for %v; want %v, then twice as long", first, second, ejection)
 		}
