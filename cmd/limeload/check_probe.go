@@ -173,7 +173,10 @@ func (p *probeFlags) probe(changed func(string) bool) (config.Probe, error) {
 		settings = append(settings, config.Setting{Flag: "--tls", Key: "tls.enabled", Value: true})
 	}
 	made, err := config.ParseProbe(settings)
-	if err == nil && made.Type == config.HealthNone {
+	switch {
+	case made.Type == config.HealthSendExpect && len(p.steps.steps) == 0:
+		return made, errors.New("--type send-expect: has no steps; want --send or --expect")
+	case err == nil && made.Type == config.HealthNone:
 		return made, errors.New("--type none: asks nothing")
 	}
 	return made, err
@@ -220,6 +223,9 @@ func (f *stepFlag) Set(text string) error {
 			return err
 		}
 	}
+	if err := f.misread(text); err != nil {
+		return err
+	}
 	says := strings.HasPrefix(f.key, "send")
 	if n := len(f.steps.steps); n > 0 && !says {
 		if last := f.steps.steps[n-1].(map[string]any); !expects(last) {
@@ -229,6 +235,20 @@ func (f *stepFlag) Set(text string) error {
 	}
 	f.steps.steps = append(f.steps.steps, map[string]any{f.key: text})
 	return nil
+}
+
+// misread is what is wrong with text as a step of its own. Of all steps together it would
+// be told without its flag.
+func (f *stepFlag) misread(text string) error {
+	_, err := config.ParseProbe([]config.Setting{
+		{Key: "type", Value: config.HealthSendExpect},
+		{Key: "step", Value: []any{map[string]any{f.key: text}}},
+	})
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return errors.New(problems[0].Text)
+	}
+	return err
 }
 
 func expects(step map[string]any) bool {

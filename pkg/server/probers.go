@@ -76,7 +76,10 @@ func (ps *Probers) Prober(p *config.Pool, b *config.Backend) (healthcheck.Prober
 	for i, probe := range h.Probes() {
 		m := maker{Probers: ps, pool: p.Name, backend: b, probe: &probe, name: partName(&h, i)}
 		made, err := m.make()
-		if err != nil {
+		switch {
+		case err != nil && p.Name == "": // of a target that no file names
+			return nil, err
+		case err != nil:
 			return nil, fmt.Errorf("pool %s: backend %s: %w", p.Name, b.Name, err)
 		}
 		all = append(all, healthcheck.Part{Name: m.name, Prober: ps.place(made, &probe, b.Address.Port)})
