@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -43,8 +44,11 @@ func newCrowd(l net.Listener, most int) *crowd {
 
 func (c *crowd) Accept() (net.Conn, error) {
 	conn, err := c.Listener.Accept()
-	if err != nil {
+	switch {
+	case errors.Is(err, net.ErrClosed):
 		return nil, err
+	case err != nil:
+		return nil, passing{err}
 	}
 	g := &guest{Conn: conn, crowd: c}
 	c.mu.Lock()
@@ -63,6 +67,16 @@ func (c *crowd) Accept() (net.Conn, error) {
 	g.came = time.Now()
 	return g, nil
 }
+
+// passing is an error of accept(2) after which the listener is as good as before. All are:
+// besides a lack of descriptors there is one of memory, what a filter refuses, and on Linux
+// any trouble that the network already had with the client. For most of them net/http would
+// end the server; after a temporary one it tries again, up to a second later.
+type passing struct{ error }
+
+func (passing) Temporary() bool { return true }
+func (passing) Timeout() bool   { return false }
+func (p passing) Unwrap() error { return p.error }
 
 // pushOut closes the first connection that answers nothing, or says how long it has to
 // stay yet. It is the last one, which is not let in yet, if all others answer.

@@ -2,10 +2,14 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -111,4 +115,48 @@ func wantAnswer(t *testing.T, c net.Conn, want string) {
 	if got, _ := io.ReadAll(r.Body); string(got) != want {
 		t.Errorf("answer: got %q; want %q", got, want)
 	}
+}
+
+// Whatever accept(2) says, the API is there again a moment later: without it nobody could
+// drain or ask before the next restart.
+func TestServeOutlivesErrorsOfAccept(t *testing.T) {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN} {
+		t.Run(e.Error(), func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			mux := http.NewServeMux()
+			mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") })
+			ctx, cancel := context.WithCancel(context.Background())
+			served := make(chan error, 1)
+			var remarks bytes.Buffer
+			go func() { served <- Serve(ctx, &refusing{Listener: ln, err: e, times: 2}, mux, 10, &remarks) }()
+			c := connect(t, ln.Addr())
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			wantAnswer(t, c, "here")
+			cancel()
+			if err := <-served; err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+			if got := remarks.String(); strings.Count(got, e.Error()) != 2 {
+				t.Errorf("remarks: got %q; want the error twice", got)
+			}
+		})
+	}
+}
+
+// refusing is a listener that fails for some times.
+type refusing struct {
+	net.Listener
+	err   syscall.Errno
+	times int
+}
+
+func (l *refusing) Accept() (net.Conn, error) {
+	if l.times > 0 {
+		l.times--
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.NewSyscallError("accept4", l.err)}
+	}
+	return l.Listener.Accept()
 }
