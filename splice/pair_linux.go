@@ -254,6 +254,8 @@ func (l *loop) spliceIn(p *pair, d side, most int) int {
 		f.splicing, f.noSplice = false, true
 	case unix.EAGAIN:
 		src.readable = false
+	case unix.ENOMEM, unix.ENOBUFS: // this machine's trouble, not the source's: a read takes less of it
+		f.splicing = false
 	default: // told before what is behind urgent data, and once: a read finds the rest
 		src.broken, p.errno = true, uint32(e)
 		f.splicing = false
