@@ -30,6 +30,14 @@ type liveCounts struct {
 	operations, up, down, errors, taken atomic.Uint64
 }
 
+func (c *liveCounts) addTo(s *Snapshot) {
+	s.Open += int(c.open.Load())
+	s.Operations += c.operations.Load()
+	s.BytesUp += c.up.Load()
+	s.BytesDown += c.down.Load()
+	s.Errors += c.errors.Load()
+}
+
 func (j *job) note(k ErrorKind, err error) {
 	if j.errors.First == nil {
 		j.firstError.Store(&err)

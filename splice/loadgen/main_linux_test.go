@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // leaked waits for the number of descriptors to come down: the other end of a
 // connection may take a moment.
 func leaked(before int) error {
-	for range 100 {
+	for range 3000 {
 		if descriptors() <= before {
 			return nil
 		}
@@ -99,10 +99,45 @@ func report(t *testing.T, o Options) Report {
 	return res.Reports[0]
 }
 
+// reportsWhen makes load until seen answers true of each Work's counts since the window
+// began, however long that takes, and answers what the Works did, be it that the run
+// failed to begin.
+func reportsWhen(t *testing.T, o Options, what string, seen func(w Work, begun, now Snapshot) bool) []Report {
+	t.Helper()
+	o.Duration, o.Threads = time.Hour, max(o.Threads, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := Start(ctx, o)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	defer r.Wait()
+	defer cancel()
+	<-r.Begun()
+	for i, w := range r.options.Works {
+		begun := counts(r, i)
+		until(t, what, func() bool { return seen(w, begun, counts(r, i)) })
+	}
+	cancel()
+	res, _ := r.Wait()
+	return res.Reports
+}
+
+// counts is a Snapshot of one Work.
+func counts(r *Run, work int) (s Snapshot) {
+	for _, t := range r.threads {
+		t.jobs[work].live.addTo(&s)
+	}
+	return s
+}
+
+// failing is seen when there was an error.
+func failing(_ Work, _, now Snapshot) bool { return now.Errors > 0 }
+
 // until waits for a condition.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: has not come", what)
 		}

@@ -87,11 +87,7 @@ func (r *Run) Snapshot() Snapshot {
 	}
 	for _, t := range r.threads {
 		for _, j := range t.jobs {
-			s.Open += int(j.live.open.Load())
-			s.Operations += j.live.operations.Load()
-			s.BytesUp += j.live.up.Load()
-			s.BytesDown += j.live.down.Load()
-			s.Errors += j.live.errors.Load()
+			j.live.addTo(&s)
 		}
 	}
 	s.Behind = r.behind(min(now, r.end.Load()))

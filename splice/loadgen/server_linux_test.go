@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func connectTo(t *testing.T, s *Server) *net.TCPConn {
@@ -167,7 +168,7 @@ func TestServerAddressInUse(t *testing.T) {
 // spread over the loops.
 func TestServerKeepsLoopsLevel(t *testing.T) {
 	s := listen(t, ServerOptions{Threads: 4})
-	r := start(t, Options{Targets: s.Addresses(), Works: []Work{{Mode: Idle, Connections: 8}}})
+	r := start(t, Options{Targets: s.Addresses(), Works: []Work{{Mode: Idle, Connections: 8}}, Duration: time.Hour})
 	<-r.Begun()
 	for i, l := range s.loops {
 		if n := l.open.Load(); n < 1 || n > 3 {
