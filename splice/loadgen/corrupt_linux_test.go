@@ -31,10 +31,15 @@ func TestCorruptionIsFound(t *testing.T) {
 			} {
 				s := listen(t, ServerOptions{})
 				up := w.Mode != Download
-				p := report(t, Options{
-					Targets: double(t, middleman(s, up, fault)), Works: []Work{w},
-					Duration: 300 * time.Millisecond, Timeout: time.Second,
-				})
+				o := Options{Targets: double(t, middleman(s, up, fault)), Works: []Work{w}, Timeout: time.Minute}
+				seen := failing
+				switch w.Mode {
+				case PingPong:
+					o.Timeout = time.Second // for what is lost
+				case Upload:
+					seen = worked // the server tells at the end
+				}
+				p := reportsWhen(t, o, "what is wrong", seen)[0]
 				if p.Errors.Count[Corrupt]+p.Errors.Count[TimedOut] == 0 {
 					t.Errorf("%s: got %v; want corrupt (or, where bytes were lost, a wait for them)", w.Mode, p.Errors.Count)
 				}

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"context"
 	"errors"
 	"io"
 	"syscall"
@@ -19,31 +20,37 @@ func TestErrorKinds(t *testing.T) {
 		mode   Mode
 		handle func(peer)
 		want   ErrorKind
+		atEnd  bool // nobody sees it before the load ends
 	}{
-		"resets after an echo":                {PingPong, echoThen(reset), Reset},
-		"resets an upload":                    {Upload, readThen(1<<20, reset), Reset},
-		"resets a download":                   {Download, sourceThen(reset), Reset},
-		"ends after an echo":                  {PingPong, echoThen(end), Closed},
-		"ends in the middle of an echo":       {PingPong, echoThen(half), Closed},
-		"ends while idle":                     {Idle, echoThen(end), Closed},
-		"ends a download":                     {Download, sourceThen(end), Closed},
-		"ends an upload":                      {Upload, readThen(1, end), Closed},
-		"does not confirm an upload":          {Upload, drain, Closed},
-		"stops to answer":                     {PingPong, echoThen(drain), TimedOut},
-		"stops to read":                       {Upload, readThen(1, stop), TimedOut},
-		"stops to send":                       {Download, sourceThen(stop), TimedOut},
-		"echoes more than was sent":           {PingPong, echoThen(speak), Corrupt},
-		"speaks to an idle connection":        {Idle, echoThen(speak), Corrupt},
-		"speaks while it should only listen":  {Upload, speak, Corrupt},
-		"confirms fewer bytes than were sent": {Upload, confirm(-1, 0), Corrupt},
-		"confirms wrong bytes":                {Upload, confirm(0, 1), Corrupt},
+		"resets after an echo":                {PingPong, echoThen(reset), Reset, false},
+		"resets an upload":                    {Upload, readThen(1<<20, reset), Reset, false},
+		"resets a download":                   {Download, sourceThen(reset), Reset, false},
+		"ends after an echo":                  {PingPong, echoThen(end), Closed, false},
+		"ends in the middle of an echo":       {PingPong, echoThen(half), Closed, false},
+		"ends while idle":                     {Idle, echoThen(end), Closed, false},
+		"ends a download":                     {Download, sourceThen(end), Closed, false},
+		"ends an upload":                      {Upload, readThen(1, end), Closed, false},
+		"does not confirm an upload":          {Upload, drain, Closed, true},
+		"stops to answer":                     {PingPong, echoThen(drain), TimedOut, false},
+		"stops to read":                       {Upload, readThen(1, stop), TimedOut, false},
+		"stops to send":                       {Download, sourceThen(stop), TimedOut, false},
+		"echoes more than was sent":           {PingPong, echoThen(speak), Corrupt, false},
+		"speaks to an idle connection":        {Idle, echoThen(speak), Corrupt, false},
+		"speaks while it should only listen":  {Upload, speak, Corrupt, false},
+		"confirms fewer bytes than were sent": {Upload, confirm(-1, 0), Corrupt, true},
+		"confirms wrong bytes":                {Upload, confirm(0, 1), Corrupt, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := report(t, Options{
-				Targets: double(t, c.handle), Works: []Work{{Mode: c.mode, Connections: 2}},
-				Duration: 400 * time.Millisecond, Timeout: 200 * time.Millisecond,
-			})
+			o := Options{Targets: double(t, c.handle), Works: []Work{{Mode: c.mode, Connections: 2}}, Timeout: time.Minute}
+			if c.want == TimedOut {
+				o.Timeout = 200 * time.Millisecond
+			}
+			seen := failing
+			if c.atEnd {
+				seen = worked
+			}
+			p := reportsWhen(t, o, "an error", seen)[0]
 			got := p.Errors.Count[c.want]
 			if got == 0 || got != p.Errors.Total() {
 				t.Errorf("got %v, first %v; want only %s", p.Errors.Count, p.Errors.First, c.want)
@@ -61,7 +68,8 @@ func TestErrorIsCountedOnce(t *testing.T) {
 	left := make(chan func(peer), 2)
 	left <- echoThen(end)
 	left <- echoThen(end)
-	r := start(t, Options{
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := Start(ctx, Options{
 		Targets: double(t, func(p peer) {
 			select {
 			case handle := <-left:
@@ -70,10 +78,17 @@ func TestErrorIsCountedOnce(t *testing.T) {
 				_, _ = io.Copy(p, p)
 			}
 		}),
-		Works: []Work{{Mode: Idle, Connections: 5}}, Duration: time.Second,
+		Works: []Work{{Mode: Idle, Connections: 5}}, Duration: time.Hour,
 	})
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	defer r.Wait()
+	defer cancel()
 	<-r.Begun()
 	until(t, "every connection to be open again", func() bool { s := r.Snapshot(); return s.Errors == 2 && s.Open == 5 })
+	cancel()
 	res, _ := r.Wait()
 	p := res.Reports[0]
 	if n := p.Errors.Total(); n != 2 || p.Errors.Count[Closed] != 2 || p.Open != 5 {
@@ -114,10 +129,10 @@ func TestRunThatCannotBegin(t *testing.T) {
 		want   error
 		after  time.Duration // Options.Timeout
 	}{
-		"ends at once":    {Connect, end, errEnded, 3 * time.Second},
+		"ends at once":    {Connect, end, errEnded, time.Minute},
 		"does not answer": {PingPong, drain, syscall.ETIMEDOUT, 200 * time.Millisecond},
 		"sends nothing":   {Download, drain, syscall.ETIMEDOUT, 200 * time.Millisecond},
-		"answers wrong":   {Idle, speak, errTooMany, 3 * time.Second},
+		"answers wrong":   {Idle, speak, errTooMany, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

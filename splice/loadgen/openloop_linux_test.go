@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -98,7 +99,7 @@ func TestOpenLoopCountsTheUnfinished(t *testing.T) {
 // least. Left out, the worst ones would be missing from the latencies. Opening a
 // connection again is no operation.
 func TestOpenLoopCountsTheTimedOut(t *testing.T) {
-	const due, timeout = 600, 150 * time.Millisecond
+	const due, timeout = 1500, 500 * time.Millisecond
 	handle, _ := stall(nil)
 	r := start(t, Options{Targets: double(t, handle), Works: []Work{{Connections: 1, Rate: 1000}}, Duration: due * time.Millisecond, Threads: 1, Timeout: timeout})
 	res, err := r.Wait()
@@ -150,13 +151,21 @@ func TestOpeningIsNoOperation(t *testing.T) {
 func TestOpenLoopLosesIdleConnections(t *testing.T) {
 	const rate = 20
 	targets := double(t, echoThen(end)) // the opening message, and no other
-	r := start(t, Options{Targets: targets, Works: []Work{{Connections: 4, Rate: rate}}, Duration: 700 * time.Millisecond, Threads: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := Start(ctx, Options{Targets: targets, Works: []Work{{Connections: 4, Rate: rate}}, Duration: time.Hour, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Wait()
+	until(t, "every connection to be closed several times", func() bool { return r.Snapshot().Errors >= 12 })
+	cancel()
 	res, err := r.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := res.Reports[0]
-	if got := p.Errors.Count[Closed]; got < 8 || got != p.Errors.Total() {
+	if got := p.Errors.Count[Closed]; got < 12 || got != p.Errors.Total() {
 		t.Errorf("got %v, first %v; want every connection closed several times", p.Errors.Count, p.Errors.First)
 	}
 	j := r.threads[0].jobs[0]
