@@ -60,12 +60,23 @@ func TestOpenLoopLatencyIncludesTheQueue(t *testing.T) {
 	}
 }
 
+// TestClosedLoopLatencyOfAStall: the stall is long, and there is hardly any other
+// operation, so that none of these takes half as long.
 func TestClosedLoopLatencyOfAStall(t *testing.T) {
 	release := make(chan struct{})
 	handle, kept := stall(release)
-	r := start(t, Options{Targets: double(t, handle), Works: []Work{{Connections: 1}}, Duration: 500 * time.Millisecond, Threads: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := Start(ctx, Options{Targets: double(t, handle), Works: []Work{{Connections: 1}}, Duration: time.Hour, Threads: 1})
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	defer r.Wait()
+	defer cancel()
 	<-r.Begun()
-	time.AfterFunc(200*time.Millisecond, func() { close(release) })
+	time.AfterFunc(time.Second, func() { close(release) })
+	until(t, "operations after the stall", func() bool { return r.Snapshot().Operations > 10 })
+	cancel()
 	res, err := r.Wait()
 	if err != nil {
 		t.Fatal(err)
@@ -152,12 +163,13 @@ func TestOpenLoopLosesIdleConnections(t *testing.T) {
 	const rate = 20
 	targets := double(t, echoThen(end)) // the opening message, and no other
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	r, err := Start(ctx, Options{Targets: targets, Works: []Work{{Connections: 4, Rate: rate}}, Duration: time.Hour, Threads: 1})
 	if err != nil {
+		cancel()
 		t.Fatal(err)
 	}
 	defer r.Wait()
+	defer cancel()
 	until(t, "every connection to be closed several times", func() bool { return r.Snapshot().Errors >= 12 })
 	cancel()
 	res, err := r.Wait()
