@@ -11,13 +11,13 @@ import (
 // others, do every kind of work for a moment.
 func TestCompareEveryRow(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds limeload and runs for half a minute")
+		t.Skip("builds limeload and runs for a minute")
 	}
 	limeload := filepath.Join(t.TempDir(), "limeload")
 	if out, err := exec.Command("go", "build", "-o", limeload, "../limeload").CombinedOutput(); err != nil {
 		t.Fatalf("build limeload: %v\n%s", err, out)
 	}
-	cmd := exec.Command("limebench", "compare", "--limeload", limeload, "--rounds", "1", "--duration", "50ms", "--warmup", "20ms",
+	cmd := exec.Command("limebench", "compare", "--limeload", limeload, "--rounds", "1", "--duration", "500ms", "--warmup", "50ms",
 		"--idle", "1200", "--work", "download-8,upload-8,pingpong-8,connect-8,idle", "-o", "json")
 	out, err := cmd.Output()
 	if err != nil {
