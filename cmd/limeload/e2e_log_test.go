@@ -63,10 +63,11 @@ type logbook struct {
 	foreign []string      // lines that are not JSON: panics, reports of the race detector
 	all     bytes.Buffer  // as written
 	changed chan struct{} // closed at the next line
+	claimed map[int]bool  // by place; see limeload.session
 	ended   bool
 }
 
-func newLogbook() *logbook { return &logbook{changed: make(chan struct{})} }
+func newLogbook() *logbook { return &logbook{changed: make(chan struct{}), claimed: map[int]bool{}} }
 
 func (b *logbook) Write(p []byte) (int, error) {
 	b.mu.Lock()
@@ -186,10 +187,28 @@ func (l *limeload) awaitCount(n, place int, want fields) []line {
 	}
 }
 
-// session waits for the line of the session of a client with this local address.
+// session waits for the line of the session of a client with this local address. A line is
+// answered once: the system may give the port to a later client, at once if that goes
+// to another listener.
 func (l *limeload) session(client net.Addr) line {
 	l.t.Helper()
-	return l.await(fields{"msg": "session", "client_port": portOf(client)})
+	for n := 1; ; n++ {
+		ln := l.awaitCount(n, 0, fields{"msg": "session", "client_port": portOf(client)})[n-1]
+		if l.log.claim(ln) {
+			return ln
+		}
+	}
+}
+
+// claim reports whether nobody has claimed a line before.
+func (b *logbook) claim(ln line) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.claimed[ln.place] {
+		return false
+	}
+	b.claimed[ln.place] = true
+	return true
 }
 
 // portOf is the port of a TCP address.
