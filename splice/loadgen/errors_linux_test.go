@@ -1,7 +1,6 @@
 package loadgen
 
 import (
-	"context"
 	"errors"
 	"io"
 	"syscall"
@@ -68,8 +67,7 @@ func TestErrorIsCountedOnce(t *testing.T) {
 	left := make(chan func(peer), 2)
 	left <- echoThen(end)
 	left <- echoThen(end)
-	ctx, cancel := context.WithCancel(t.Context())
-	r, err := Start(ctx, Options{
+	r, stop := endless(t, Options{
 		Targets: double(t, func(p peer) {
 			select {
 			case handle := <-left:
@@ -78,18 +76,11 @@ func TestErrorIsCountedOnce(t *testing.T) {
 				_, _ = io.Copy(p, p)
 			}
 		}),
-		Works: []Work{{Mode: Idle, Connections: 5}}, Duration: time.Hour,
+		Works: []Work{{Mode: Idle, Connections: 5}},
 	})
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	defer r.Wait()
-	defer cancel()
 	<-r.Begun()
 	until(t, "every connection to be open again", func() bool { s := r.Snapshot(); return s.Errors == 2 && s.Open == 5 })
-	cancel()
-	res, _ := r.Wait()
+	res, _ := stop()
 	p := res.Reports[0]
 	if n := p.Errors.Total(); n != 2 || p.Errors.Count[Closed] != 2 || p.Open != 5 {
 		t.Errorf("got %v, %d open; want 2 closed, 5 open", p.Errors.Count, p.Open)

@@ -76,6 +76,20 @@ func start(t *testing.T, o Options) *Run {
 	if o.Duration == 0 {
 		o.Duration = soon
 	}
+	r, _ := startUntil(t, o)
+	return r
+}
+
+// endless starts a run that goes on until stop, which answers what the run did.
+func endless(t *testing.T, o Options) (r *Run, stop func() (*Result, error)) {
+	t.Helper()
+	o.Duration = time.Hour
+	return startUntil(t, o)
+}
+
+// startUntil starts a run that ends by itself, at stop, or with t.
+func startUntil(t *testing.T, o Options) (r *Run, stop func() (*Result, error)) {
+	t.Helper()
 	if o.Threads == 0 {
 		o.Threads = 2
 	}
@@ -85,11 +99,12 @@ func start(t *testing.T, o Options) *Run {
 		cancel()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = func() (*Result, error) {
 		cancel()
-		r.Wait()
-	})
-	return r
+		return r.Wait()
+	}
+	t.Cleanup(func() { stop() })
+	return r, stop
 }
 
 // report is what the only Work of a run did, be it that it failed to begin.
@@ -104,22 +119,13 @@ func report(t *testing.T, o Options) Report {
 // failed to begin.
 func reportsWhen(t *testing.T, o Options, what string, seen func(w Work, begun, now Snapshot) bool) []Report {
 	t.Helper()
-	o.Duration, o.Threads = time.Hour, max(o.Threads, 2)
-	ctx, cancel := context.WithCancel(t.Context())
-	r, err := Start(ctx, o)
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	defer r.Wait()
-	defer cancel()
+	r, stop := endless(t, o)
 	<-r.Begun()
 	for i, w := range r.options.Works {
 		begun := counts(r, i)
 		until(t, what, func() bool { return seen(w, begun, counts(r, i)) })
 	}
-	cancel()
-	res, _ := r.Wait()
+	res, _ := stop()
 	return res.Reports
 }
 

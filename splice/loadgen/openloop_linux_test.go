@@ -1,7 +1,6 @@
 package loadgen
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -65,19 +64,11 @@ func TestOpenLoopLatencyIncludesTheQueue(t *testing.T) {
 func TestClosedLoopLatencyOfAStall(t *testing.T) {
 	release := make(chan struct{})
 	handle, kept := stall(release)
-	ctx, cancel := context.WithCancel(t.Context())
-	r, err := Start(ctx, Options{Targets: double(t, handle), Works: []Work{{Connections: 1}}, Duration: time.Hour, Threads: 1})
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	defer r.Wait()
-	defer cancel()
+	r, stop := endless(t, Options{Targets: double(t, handle), Works: []Work{{Connections: 1}}, Threads: 1})
 	<-r.Begun()
 	time.AfterFunc(time.Second, func() { close(release) })
 	until(t, "operations after the stall", func() bool { return r.Snapshot().Operations > 10 })
-	cancel()
-	res, err := r.Wait()
+	res, err := stop()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,17 +153,9 @@ func TestOpeningIsNoOperation(t *testing.T) {
 func TestOpenLoopLosesIdleConnections(t *testing.T) {
 	const rate = 20
 	targets := double(t, echoThen(end)) // the opening message, and no other
-	ctx, cancel := context.WithCancel(t.Context())
-	r, err := Start(ctx, Options{Targets: targets, Works: []Work{{Connections: 4, Rate: rate}}, Duration: time.Hour, Threads: 1})
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	defer r.Wait()
-	defer cancel()
+	r, stop := endless(t, Options{Targets: targets, Works: []Work{{Connections: 4, Rate: rate}}, Threads: 1})
 	until(t, "every connection to be closed several times", func() bool { return r.Snapshot().Errors >= 12 })
-	cancel()
-	res, err := r.Wait()
+	res, err := stop()
 	if err != nil {
 		t.Fatal(err)
 	}
