@@ -448,44 +448,27 @@ func TestDelayByRate(t *testing.T) {
 	}
 }
 
-func TestBackendRate(t *testing.T) {
-	below := func(delay, dry bool) Dialing {
-		return Dialing{Attempts: 3, Limit: BackendLimit{
-			Rate: limit.PerSecond(1, 2), Delay: delay, DryRun: dry, Hold: Hold{Longest: time.Minute, Most: 1},
-		}}
+// below has backends take one client a second, and two at once.
+func below(delay, dry bool) Dialing {
+	return Dialing{Attempts: 3, Limit: BackendLimit{
+		Rate: limit.PerSecond(1, 2), Delay: delay, DryRun: dry, Hold: Hold{Longest: time.Minute, Most: 1},
+	}}
+}
+
+// spend has a backend of below taken by as many as it takes at once.
+func spend(t *testing.T, r *rig) {
+	for range 2 {
+		s := r.open(t)
+		s.Dial(nil)
+		t.Cleanup(func() { leave(s) })
 	}
-	t.Run("the next backend, then the reset", func(t *testing.T) {
-		unhurried(t, func(t *testing.T) {
-			r := newRig(t, below(false, false), target("a", "10.0.0.1:1"), target("b", "10.0.0.2:1"))
-			var got []string
-			for range 6 {
-				s := r.open(t)
-				ep, err := s.Dial(nil)
-				if err != nil {
-					got = append(got, err.Error())
-					s.Close(splice.Result{Reason: splice.ReasonConnectFailed, Err: err})
-					continue
-				}
-				got = append(got, ep.Addr.String())
-				leave(s)
-			}
-			want := []string{"10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.2:1", "limit-backend-rate", "limit-backend-rate"}
-			if !equal(got, want) {
-				t.Errorf("got %v; want %v", got, want)
-			}
-			if r.Refused[LimitBackendRate].Load() != 2 || r.Ended[splice.ReasonLimit].Load() != 2 {
-				t.Errorf("%d refused, %d ended by a limit; want 2", r.Refused[LimitBackendRate].Load(), r.Ended[splice.ReasonLimit].Load())
-			}
-		})
-	})
+}
+
+func TestBackendRateHolds(t *testing.T) {
 	t.Run("held until one is below", func(t *testing.T) {
 		unhurried(t, func(t *testing.T) {
 			r := newRig(t, below(true, false), target("a", "10.0.0.1:1"))
-			for range 2 {
-				s := r.open(t)
-				s.Dial(nil)
-				defer leave(s)
-			}
+			spend(t, r)
 			s, other := r.open(t), r.open(t)
 			if _, err := s.Dial(nil); !isWait(err) {
 				t.Errorf("got %v; want a wait", err)
@@ -509,11 +492,7 @@ func TestBackendRate(t *testing.T) {
 	t.Run("who is held does not count any more where it is a dry run by then", func(t *testing.T) {
 		unhurried(t, func(t *testing.T) {
 			r := newRig(t, below(true, false), target("a", "10.0.0.1:1"))
-			for range 2 {
-				s := r.open(t)
-				s.Dial(nil)
-				defer leave(s)
-			}
+			spend(t, r)
 			s := r.open(t)
 			defer leave(s)
 			_, err := s.Dial(nil)
@@ -524,8 +503,35 @@ func TestBackendRate(t *testing.T) {
 			if _, err := s.Dial(err); err != nil {
 				t.Errorf("got %v; want an endpoint", err)
 			}
-			if n := r.Conf().Pool.queue.Len(); n != 0 {
+			if n := r.Conf().Pool.Held(); n != 0 {
 				t.Errorf("%d held; want 0", n)
+			}
+		})
+	})
+}
+
+func TestBackendRate(t *testing.T) {
+	t.Run("the next backend, then the reset", func(t *testing.T) {
+		unhurried(t, func(t *testing.T) {
+			r := newRig(t, below(false, false), target("a", "10.0.0.1:1"), target("b", "10.0.0.2:1"))
+			var got []string
+			for range 6 {
+				s := r.open(t)
+				ep, err := s.Dial(nil)
+				if err != nil {
+					got = append(got, err.Error())
+					s.Close(splice.Result{Reason: splice.ReasonConnectFailed, Err: err})
+					continue
+				}
+				got = append(got, ep.Addr.String())
+				leave(s)
+			}
+			want := []string{"10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.2:1", "limit-backend-rate", "limit-backend-rate"}
+			if !equal(got, want) {
+				t.Errorf("got %v; want %v", got, want)
+			}
+			if r.Refused[LimitBackendRate].Load() != 2 || r.Ended[splice.ReasonLimit].Load() != 2 {
+				t.Errorf("%d refused, %d ended by a limit; want 2", r.Refused[LimitBackendRate].Load(), r.Ended[splice.ReasonLimit].Load())
 			}
 		})
 	})
